@@ -1,1 +1,23 @@
-""
+"""Flows, and the recipes that build them."""
+
+from bijecta.flows.flow import Flow
+from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
+from bijecta.flows.registry import RECIPES, build
+from bijecta.flows.special import circular_nsf, glow_image, table
+
+__all__ = [
+    "RECIPES",
+    "Flow",
+    "build",
+    "circular_nsf",
+    "glow",
+    "glow_image",
+    "iaf",
+    "made",
+    "maf",
+    "nice",
+    "nsf",
+    "nsf_autoregressive",
+    "realnvp",
+    "table",
+]

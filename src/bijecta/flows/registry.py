@@ -1,0 +1,85 @@
+"""How recipes are recorded, listed and rebuilt from JSON."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
+
+from bijecta.distributions import Distribution
+from bijecta.errors import InputError
+
+Parameters = ParamSpec("Parameters")
+Built = TypeVar("Built", bound=Distribution)
+
+_RECIPES: dict[str, Callable[..., Distribution]] = {}
+
+RECIPES: Mapping[str, Callable[..., Distribution]] = MappingProxyType(_RECIPES)
+"""Every recipe by its name. Command line, app and estimators read the signatures of these functions."""
+
+
+def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]:
+    """Enter a function into `RECIPES`, and have what it returns remember the call as ``.recipe``.
+
+    The record {"name": ..., "arguments": {...}} holds every argument, defaults too, so that a saved model does not
+    change when a default does.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def recorded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Built:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        built = function(*args, **kwargs)
+        built.recipe = {"name": function.__name__, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
+        return built
+
+    _RECIPES[function.__name__] = recorded
+    return recorded
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> Distribution:
+    """Build a flow from the name of a recipe and its arguments.
+
+    Args:
+        name: a key of `RECIPES`.
+        arguments: keyword arguments of the recipe; lists stand for tuples.
+
+    Returns:
+        The flow, with new initial weights from torch's global generator.
+
+    Raises:
+        InputError: the recipe or an argument is unknown, or has an impossible value.
+
+    Example:
+        >>> from bijecta.flows import build
+        >>> build("realnvp", {"features": 2, "layers": 4}).sample(3).shape
+        torch.Size([3, 2])
+    """
+    if name not in RECIPES:
+        raise InputError(f"There is no recipe {name!r}.{_suggest(name, RECIPES)} Recipes: {', '.join(RECIPES)}.")
+    known = inspect.signature(RECIPES[name]).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise InputError(
+                f"The recipe {name} has no argument {argument!r}.{_suggest(argument, known)} "
+                f"Arguments: {', '.join(known)}."
+            )
+    missing = [p.name for p in known.values() if p.default is p.empty and p.name not in arguments]
+    if missing:
+        raise InputError(f"The recipe {name} needs the argument {', '.join(missing)}.")
+    return RECIPES[name](**arguments)
+
+
+def _suggest(word: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_json(item) for item in value]
+    return value
