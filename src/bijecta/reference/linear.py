@@ -215,8 +215,8 @@ def actnorm_start(x: Array) -> tuple[Array, Array]:
         log_scale and shift, both of shape (D,).
 
     Raises:
-        ShapeError: x is not a table.
-        InputError: a feature has the same value in every row.
+        ShapeError: x is not a table with at least one row.
+        InputError: a value is NaN or infinite, or a feature has the same value in every row.
 
     Reference:
         Kingma & Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
@@ -226,8 +226,10 @@ def actnorm_start(x: Array) -> tuple[Array, Array]:
         >>> actnorm_forward(x, *actnorm_start(x))[0].ravel()
         array([-1.,  1.])
     """
-    if x.ndim != 2:
-        raise ShapeError(f"Expected a batch of shape (N, D), got {x.shape}.")
+    if x.ndim != 2 or len(x) == 0:
+        raise ShapeError(f"Expected a batch of shape (N, D) with N > 0, got {x.shape}. Put one point in each row.")
+    if not np.all(np.isfinite(x)):
+        raise InputError("Expected finite numbers, got NaN or infinity. Leave those rows out, or fill them in.")
     deviation = x.std(axis=0)
     if not np.all(deviation > 0.0):
         raise InputError(f"Columns {np.flatnonzero(deviation <= 0.0).tolist()} are constant. Leave them out.")
