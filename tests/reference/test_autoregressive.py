@@ -54,6 +54,13 @@ def test_wide_enough_masks_lose_no_allowed_connection(n_features):
     np.testing.assert_array_equal(paths > 0, np.tri(n_features, k=-1, dtype=bool))
 
 
+@pytest.mark.parametrize("n_features", [2, 3, 6])
+def test_no_hidden_unit_is_wasted(n_features):
+    first, last = autoregressive.made_masks(autoregressive.made_degrees(n_features, [2 * n_features]))
+    assert np.all(first.sum(axis=1) > 0)
+    assert np.all(last.sum(axis=0) > 0)
+
+
 def test_no_features_are_refused():
     with pytest.raises(InputError, match="must be 1 or more, got 0"):
         autoregressive.made_degrees(0, [4])

@@ -163,7 +163,8 @@ def hutchinson_trace(
         The estimate and its standard error.
 
     Reference:
-        Hutchinson (1989), "A stochastic estimator of the trace of the influence matrix".
+        Hutchinson (1989), "A stochastic estimator of the trace of the influence matrix for Laplacian
+        smoothing splines".
 
     Example:
         >>> hutchinson_trace(lambda v: v * np.array([1.0, 2.0]), 2, 10, np.random.default_rng(0))

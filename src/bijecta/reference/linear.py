@@ -167,7 +167,7 @@ def permutation_forward(x: Array, order: Sequence[int]) -> tuple[Array, Array]:
         InputError: order is not a permutation of 0..D-1.
 
     Reference:
-        Dinh, Krueger & Bengio (2015), "NICE: non-linear independent components estimation", section 3.2.
+        Dinh, Krueger & Bengio (2015), "NICE: non-linear independent components estimation".
 
     Example:
         >>> permutation_forward(np.array([10.0, 20.0, 30.0]), [2, 0, 1])[0]

@@ -17,9 +17,10 @@ In each layer a small network, the conditioner, reads the kept features and says
     h1 = tanh(kept W1 + b1),   h2 = tanh(h1 W2 + b2),   (a, t) = h2 W3 + b3
     s  = limit tanh(a / limit),   z_moved = x_moved exp(s) + t
 
-The bound on s is not decoration. Without it one bad step of training can send exp(s) to 1e10, where the inverse map
-loses every digit. With it each layer stretches by at most exp(limit), and near a = 0 the bound is not felt: its slope
-is one. W3 and b3 start at zero, so a fresh flow is just the standardiser, and training starts from a decent density.
+The bound on s is not decoration. Without it one bad step of training can send exp(s) to 1e-16, and then x_moved exp(s)
+is lost in the rounding of t: no inverse finds it again. With it a layer stretches and shrinks by at most exp(limit).
+Near a = 0 the bound is not felt, because its slope there is one. W3 and b3 start at zero, so a fresh flow is just the
+standardiser, and training starts from a decent density.
 
 Odd D works: one half is larger. D = 1 works too: a layer that keeps nothing has a conditioner without input, which is
 a constant, and a layer that keeps everything does nothing.

@@ -99,11 +99,8 @@ def minibatches(x: Array, batch_size: int, generator: np.random.Generator) -> It
         batch_size: rows per batch.
         generator: source of randomness.
 
-    Yields:
-        Batches of shape (batch_size, D).
-
     Returns:
-        An iterator over one epoch.
+        An iterator over the batches of one epoch, each of shape (batch_size, D).
 
     Reference:
         Robbins & Monro (1951), "A stochastic approximation method".
