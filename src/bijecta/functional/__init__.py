@@ -1,1 +1,28 @@
-""
+"""Pure tensor functions: each formula once, returning ``(y, ladj)``."""
+
+from bijecta.functional.polynomial import (
+    cubic_spline,
+    cubic_spline_params,
+    linear_spline,
+    linear_spline_params,
+    quadratic_spline,
+    quadratic_spline_params,
+)
+from bijecta.functional.rational_quadratic import rational_quadratic, rational_quadratic_params
+from bijecta.functional.scalar import affine, log_map, logit_map, soft_clip, wrap
+
+__all__ = [
+    "affine",
+    "cubic_spline",
+    "cubic_spline_params",
+    "linear_spline",
+    "linear_spline_params",
+    "log_map",
+    "logit_map",
+    "quadratic_spline",
+    "quadratic_spline_params",
+    "rational_quadratic",
+    "rational_quadratic_params",
+    "soft_clip",
+    "wrap",
+]
