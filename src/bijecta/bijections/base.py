@@ -7,41 +7,41 @@ from torch import Tensor, nn
 
 
 class Bijection(nn.Module, ABC):
-    """An invertible map with parameters, from data x to latent z.
+    r"""An invertible map with parameters, from data x to latent z.
 
     A subclass implements the two methods that return the mapped value together with its ladj,
     log |det dz/dx|. Everything else follows from them.
 
     Attributes:
         event_ndim: how many trailing dimensions of the input make up one event: 1 for vectors
-            (\\*B, D), 3 for images (\\*B, C, H, W).
+            (\*B, D), 3 for images (\*B, C, H, W).
     """
 
     event_ndim: int = 1
 
     @abstractmethod
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map data to latent.
+        r"""Map data to latent.
 
         Args:
-            x: data of shape (\\*B, D), or (\\*B, C, H, W) for image maps.
-            context: what the map is conditioned on, of shape (\\*B, C) or broadcastable to it. A map
+            x: data of shape (\*B, D), or (\*B, C, H, W) for image maps.
+            context: what the map is conditioned on, of shape (\*B, C) or broadcastable to it. A map
                 without conditioning ignores it.
 
         Returns:
-            The latent z and log |det dz/dx| of shape (\\*B,).
+            The latent z and log |det dz/dx| of shape (\*B,).
         """
 
     @abstractmethod
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map latent to data.
+        r"""Map latent to data.
 
         Args:
             z: latent of the shape that `forward_and_ladj` returns.
             context: as in `forward_and_ladj`.
 
         Returns:
-            The data x and log |det dx/dz| of shape (\\*B,).
+            The data x and log |det dx/dz| of shape (\*B,).
 
         Raises:
             NotConvergedError: the inverse is numerical and missed its tolerance.

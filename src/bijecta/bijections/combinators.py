@@ -44,15 +44,17 @@ class Chain(Bijection):
         return iter(self.layers)  # type: ignore[arg-type]
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, total = self.layers[0].forward_and_ladj(x, context)
-        for layer in self.layers[1:]:
+        first, *others = self
+        z, total = first.forward_and_ladj(x, context)
+        for layer in others:
             z, ladj = layer.forward_and_ladj(z, context)
             total = total + ladj
         return z, total
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, total = self.layers[-1].inverse_and_ladj(z, context)
-        for layer in reversed(self.layers[:-1]):
+        *others, last = self
+        x, total = last.inverse_and_ladj(z, context)
+        for layer in reversed(others):
             x, ladj = layer.inverse_and_ladj(x, context)
             total = total + ladj
         return x, total

@@ -73,7 +73,7 @@ class Coupling(Bijection):
         univariate: the map f of the transformed features.
         transformed: one boolean per feature, True where the feature is transformed.
         conditioner: a network from (kept features, context) to T * n_params numbers (channels), T of them transformed.
-        event_ndim: 1 for vectors (\\*B, D), 3 for images (\\*B, C, H, W).
+        event_ndim: 1 for vectors (\*B, D), 3 for images (\*B, C, H, W).
 
     Raises:
         InputError: no feature is transformed.

@@ -1,6 +1,7 @@
 """What image flows need beside the hosts: squeezing pixels into channels, and several scales."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -66,7 +67,7 @@ class Multiscale(Bijection):
 
     def __init__(self, levels: Iterable[Bijection], shape: Sequence[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(levels)
+        self.levels: Sequence[Bijection] = nn.ModuleList(levels)  # type: ignore[assignment]
         self.shape = tuple(shape)
         self.kept_shapes = self._measure()
 
@@ -78,7 +79,9 @@ class Multiscale(Bijection):
             x = _shape_after(level, x)
             last = number + 1 == len(self.levels)
             if not last and x.shape[0] % 2:
-                raise InputError(f"Multiscale expects level {number} to end with an even number of channels, got {x.shape[0]}.")
+                raise InputError(
+                    f"Multiscale expects level {number} to end with an even number of channels, got {x.shape[0]}."
+                )
             x = x if last else x[: x.shape[0] // 2]
             shapes.append(tuple(x.shape))
         return shapes
@@ -116,7 +119,7 @@ class Multiscale(Bijection):
     def _latent_sizes(self) -> list[int]:
         """Sizes of what leaves after each level, and of what is left in the end."""
         sizes = [prod(self.shape), *(prod(kept) for kept in self.kept_shapes)]
-        return [a - b for a, b in zip(sizes, sizes[1:], strict=False)] + [sizes[-1]]
+        return [a - b for a, b in pairwise(sizes)] + [sizes[-1]]
 
 
 def _shape_after(level: Bijection, x: Tensor) -> Tensor:

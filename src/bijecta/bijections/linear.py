@@ -11,11 +11,11 @@ from bijecta.errors import InputError
 
 
 class Permute(Bijection):
-    """Reorder the features (channels, for images); the volume does not change.
+    r"""Reorder the features (channels, for images); the volume does not change.
 
     Args:
         index: feature ``index[i]`` of x becomes feature i of z. It is a buffer, so that it is saved with the model.
-        event_ndim: 1 for vectors (\\*B, D), 3 for images (\\*B, C, H, W).
+        event_ndim: 1 for vectors (\*B, D), 3 for images (\*B, C, H, W).
 
     Raises:
         InputError: ``index`` is not a permutation.

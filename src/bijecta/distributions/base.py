@@ -20,33 +20,33 @@ class Distribution(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute the log-density.
+        r"""Compute the log-density.
 
         Args:
-            x: points of shape (\\*B, D).
-            context: of shape (\\*B, C), or broadcastable to it; ignored by unconditional distributions.
+            x: points of shape (\*B, D).
+            context: of shape (\*B, C), or broadcastable to it; ignored by unconditional distributions.
 
         Returns:
-            log p(x | context) in nats per unit volume of the data, of shape (\\*B,).
+            log p(x | context) in nats per unit volume of the data, of shape (\*B,).
         """
 
     @abstractmethod
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw samples.
+        r"""Draw samples.
 
         Args:
-            shape: how many, as an integer or a shape \\*S.
-            context: of shape (\\*B, C): every context gets samples of its own.
+            shape: how many, as an integer or a shape \*S.
+            context: of shape (\*B, C): every context gets samples of its own.
             generator: source of randomness (default: the global one of torch).
 
         Returns:
-            Samples of shape (\\*S, \\*B, D).
+            Samples of shape (\*S, \*B, D).
         """
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:  # noqa: B027 (nothing to do for most)
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Set parameters that start from data, such as the centres of a mixture."""
 
     def sample_and_log_prob(
@@ -63,5 +63,5 @@ def as_shape(shape: SampleShape) -> tuple[int, ...]:
 
 
 def full_shape(shape: SampleShape, context: Tensor | None) -> tuple[int, ...]:
-    """Return (\\*S, \\*B), the shape of the samples without their features."""
+    r"""Return (\*S, \*B), the shape of the samples without their features."""
     return (*as_shape(shape), *(() if context is None else context.shape[:-1]))

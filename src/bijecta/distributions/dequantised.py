@@ -44,9 +44,7 @@ class Dequantised(Distribution):
         self.distribution = distribution
         self.register_buffer("discrete", torch.tensor(list(columns)))
 
-    def log_prob(
-        self, x: Tensor, context: Tensor | None = None, *, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def log_prob(self, x: Tensor, context: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         return self.distribution.log_prob(self.noisy(x, generator), context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -41,7 +41,9 @@ class GaussianMixture(Distribution):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:  # noqa: ARG002
         rows = x.reshape(-1, x.shape[-1])[:10_000]
         if len(rows) < len(self.logits):
-            raise InputError(f"GaussianMixture expects at least {len(self.logits)} rows to start from, got {len(rows)}.")
+            raise InputError(
+                f"GaussianMixture expects at least {len(self.logits)} rows to start from, got {len(rows)}."
+            )
         centres = _k_means(rows, len(self.logits))
         nearest = torch.cdist(rows, centres).argmin(1)
         member = torch.nn.functional.one_hot(nearest, len(centres)).to(rows.dtype)

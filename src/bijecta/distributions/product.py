@@ -32,13 +32,13 @@ class Product(Distribution):
 
     def __init__(self, distributions: Iterable[Distribution], columns: Iterable[Sequence[int]]) -> None:
         super().__init__()
-        self.distributions = nn.ModuleList(distributions)
+        self.parts: Sequence[Distribution] = nn.ModuleList(distributions)  # type: ignore[assignment]
         groups = [list(group) for group in columns]
         flat = [column for group in groups for column in group]
-        if len(groups) != len(self.distributions) or sorted(flat) != list(range(len(flat))):
+        if len(groups) != len(self.parts) or sorted(flat) != list(range(len(flat))):
             raise InputError(
                 f"Product expects one group of columns per distribution and every column once; got {groups} "
-                f"for {len(self.distributions)} distributions."
+                f"for {len(self.parts)} distributions."
             )
         for number, group in enumerate(groups):
             self.register_buffer(f"columns{number}", torch.tensor(group))
@@ -46,18 +46,18 @@ class Product(Distribution):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        for distribution, part in zip(self.distributions, self._parts(x), strict=True):
+        for distribution, part in zip(self.parts, self._split(x), strict=True):
             distribution.initialise(part, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        parts = zip(self.distributions, self._parts(x), strict=True)
+        parts = zip(self.parts, self._split(x), strict=True)
         return torch.stack([distribution.log_prob(part, context) for distribution, part in parts]).sum(0)
 
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        parts = [distribution.sample(shape, context, generator=generator) for distribution in self.distributions]
+        parts = [distribution.sample(shape, context, generator=generator) for distribution in self.parts]
         return torch.cat(parts, -1).index_select(-1, self.restore)
 
-    def _parts(self, x: Tensor) -> list[Tensor]:
-        return [x.index_select(-1, self.get_buffer(f"columns{n}")) for n in range(len(self.distributions))]
+    def _split(self, x: Tensor) -> list[Tensor]:
+        return [x.index_select(-1, self.get_buffer(f"columns{n}")) for n in range(len(self.parts))]

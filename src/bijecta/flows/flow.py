@@ -43,6 +43,8 @@ class Flow(Distribution):
         torch.Size([5, 2])
     """
 
+    initialised: Tensor
+
     def __init__(
         self,
         bijection: Bijection,
@@ -56,6 +58,7 @@ class Flow(Distribution):
         self.bijection, self.base, self.embedding, self.context = bijection, base, embedding, context
         self.event_shape = None if event_shape is None else tuple(event_shape)
         self.recipe: dict[str, Any] | None = None
+        self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
@@ -92,7 +95,13 @@ class Flow(Distribution):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set everything that starts from data: standardisation, ActNorm, centres of a mixture, context scaling."""
+        """Set everything that starts from data, once: standardisation, ActNorm, centres of a mixture, context scaling.
+
+        A flow that was initialised before, also by whoever saved it, keeps its values.
+        """
+        if self.initialised:
+            return
+        self.initialised.fill_(True)  # noqa: FBT003
         batch = self._batch_of(x)
         if context is not None and isinstance(self.embedding, ContextScaler):
             self.embedding.initialise(context)

@@ -1,13 +1,5 @@
 """Recipes: functions with JSON-able arguments that return a flow.
 
-Arguments that mean the same everywhere:
-
-- ``features``: number D of columns.
-- ``context``: number C of context features; 0 for an unconditional flow. Contexts are standardised inside.
-- ``layers``: how many hosts (couplings, autoregressive layers) follow each other.
-- ``hidden``: widths of the hidden layers of every conditioner.
-- ``base``: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture" (of Gaussians).
-
 Every recipe begins with a `Standardise` layer that `fit` sets from the data: log_prob is per unit of the data.
 Weights and permutations come from torch's global generator; `torch.manual_seed` makes them repeatable.
 """
@@ -65,7 +57,11 @@ def nice(
     """Build NICE: additive couplings, volume preserving, and one learned scale per feature at the end.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
 
     Returns:
         The flow.
@@ -99,7 +95,11 @@ def realnvp(
     """Build RealNVP: affine couplings with bounded log-scales.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
         masks: "alternating" (even, odd features in turn) or "random" (a random half, then its complement, and so on).
         networks: "joint" (one network for shift and log-scale) or "separate" (one each).
         log_scale_limit: bound on every layer's log-scale.
@@ -138,7 +138,11 @@ def glow(
     """Build Glow for vectors: in every step ActNorm, a learned linear map (LU), an affine coupling.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
         log_scale_limit: bound on every layer's log-scale.
 
     Returns:
@@ -174,7 +178,11 @@ def nsf(
     """Build a neural spline flow: spline couplings between learned linear maps.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
         bins: bins of every spline.
         bound: the splines act on [-bound, bound], in standard deviations; outside they are the identity.
         spline: "rational_quadratic", "linear", "quadratic" or "cubic".
@@ -214,8 +222,14 @@ def nsf_autoregressive(
     """Build an autoregressive neural spline flow: fast density, sampling feature by feature.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
-        bins, bound, spline: see `nsf`.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
+        bins: bins of every spline.
+        bound: the splines act on [-bound, bound], in standard deviations.
+        spline: "rational_quadratic", "linear", "quadratic" or "cubic".
 
     Returns:
         The flow.
@@ -241,7 +255,10 @@ def made(features: int, *, context: int = 0, hidden: Sequence[int] = (64, 64), b
     """Build MADE with Gaussian conditionals: one affine autoregressive layer.
 
     Args:
-        features, context, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
 
     Returns:
         The flow.
@@ -270,7 +287,11 @@ def maf(
     """Build a masked autoregressive flow: affine layers, each in the reverse order of the one before.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
         log_scale_limit: bound on every layer's log-scale.
 
     Returns:
@@ -303,7 +324,11 @@ def iaf(
     """Build an inverse autoregressive flow: fast sampling, density feature by feature. For variational inference.
 
     Args:
-        features, context, layers, hidden, base: see the top of this module.
+        features: number D of columns.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
+        base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
         log_scale_limit: bound on every layer's log-scale.
 
     Returns:

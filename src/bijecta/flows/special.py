@@ -52,7 +52,9 @@ def circular_nsf(
     Args:
         features: number D of columns.
         circular: one boolean per column, True for an angle (default: all columns).
-        context, layers, hidden: as in `nsf`.
+        context: number C of context features; 0 for an unconditional flow.
+        layers: how many of these layers follow each other.
+        hidden: widths of the hidden layers of every conditioner.
         bins: bins of every spline.
         bound: splines of ordinary columns act on [-bound, bound], in standard deviations.
 
@@ -146,7 +148,9 @@ def glow_image(
     """
     channels, height, width = shape
     if height % 2**levels or width % 2**levels:
-        raise InputError(f"glow_image expects sides divisible by {2**levels} for {levels} levels, got {height}x{width}.")
+        raise InputError(
+            f"glow_image expects sides divisible by {2**levels} for {levels} levels, got {height}x{width}."
+        )
     scales: list[Bijection] = []
     for _ in range(levels):
         channels *= 4

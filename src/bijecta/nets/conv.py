@@ -42,7 +42,7 @@ class ConvNet(nn.Module):
             torch.nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute the channels (\\*B, out_channels, H, W) of x (\\*B, channels, H, W) and a context (\\*B, C)."""
+        r"""Compute the channels (\*B, out_channels, H, W) of x (\*B, channels, H, W) and a context (\*B, C)."""
         batch = x.shape[:-3]
         context = check_context(context, self.context, batch)
         h = self.first(x.reshape(-1, *x.shape[-3:]))

@@ -25,15 +25,15 @@ def activation_named(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def check_context(context: Tensor | None, expected: int, batch: torch.Size) -> Tensor | None:
-    """Check a context against the batch and broadcast it to one context per row.
+    r"""Check a context against the batch and broadcast it to one context per row.
 
     Args:
-        context: tensor of shape (\\*B, C) or broadcastable to it, or None.
+        context: tensor of shape (\*B, C) or broadcastable to it, or None.
         expected: the number C of context features that the map was built for; with 0 the context is ignored.
-        batch: the batch shape \\*B of the data.
+        batch: the batch shape \*B of the data.
 
     Returns:
-        The context of shape (\\*B, C), or None when none is expected.
+        The context of shape (\*B, C), or None when none is expected.
 
     Raises:
         ShapeError: the context is missing or its shape does not fit.
@@ -88,13 +88,13 @@ class CircularEmbedding(nn.Module):
         return 2 if self.any_circular else 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed x of shape (\\*B, D) as (\\*B, D * width), the numbers of one feature side by side."""
+        r"""Embed x of shape (\*B, D) as (\*B, D * width), the numbers of one feature side by side."""
         if not self.any_circular:
             return x
         return self.embed(x, self.circular)
 
     def column(self, x: Tensor, feature: int) -> Tensor:
-        """Embed one feature alone, given as (\\*B, 1)."""
+        r"""Embed one feature alone, given as (\*B, 1)."""
         if not self.any_circular:
             return x
         return self.embed(x, self.circular[feature : feature + 1])

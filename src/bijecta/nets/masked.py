@@ -71,12 +71,13 @@ class MaskedMLP(nn.Module):
         degree_of_feature = torch.empty(self.features, dtype=torch.long)
         degree_of_feature[self.order] = torch.arange(1, self.features + 1)
         seen = torch.cat([degree_of_feature.repeat_interleave(width), torch.zeros(self.context, dtype=torch.long)])
-        self.layers = nn.ModuleList()
+        layers = []
         for number, units in enumerate(hidden):
             degrees = self._hidden_degrees(units)
-            self.layers.append(linear(len(seen), units))
+            layers.append(linear(len(seen), units))
             self.register_buffer(f"mask{number}", (seen <= degrees[:, None]).float(), persistent=False)
             seen = degrees
+        self.layers: Sequence[nn.Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.last = zero_linear(len(seen), self.features * self.n_params)
         degree_of_output = degree_of_feature.repeat_interleave(self.n_params)
         self.register_buffer("mask_last", (seen < degree_of_output[:, None]).float(), persistent=False)
@@ -91,7 +92,7 @@ class MaskedMLP(nn.Module):
         return [*weights, self.last.weight * self.get_buffer("mask_last")]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute the parameters (\\*B, D, n_params) of x (\\*B, D) and a context (\\*B, C)."""
+        r"""Compute the parameters (\*B, D, n_params) of x (\*B, D) and a context (\*B, C)."""
         check_features(x, self.features)
         context = check_context(context, self.context, x.shape[:-1])
         h = self.embedding(x)
@@ -102,19 +103,17 @@ class MaskedMLP(nn.Module):
             h = h + update if self.residual and number and h.shape == update.shape else update
         return apply_linear(h, last, self.last.bias).unflatten(-1, (self.features, self.n_params))
 
-    def solve(
-        self, step: Callable[[int, Tensor], Tensor], batch: torch.Size, context: Tensor | None = None
-    ) -> Tensor:
-        """Find x feature by feature, evaluating every hidden unit once.
+    def solve(self, step: Callable[[int, Tensor], Tensor], batch: torch.Size, context: Tensor | None = None) -> Tensor:
+        r"""Find x feature by feature, evaluating every hidden unit once.
 
         Args:
-            step: called as ``step(i, params)`` with the parameters (\\*B, 1, n_params) of feature i, in the order of
-                the features; it returns x_i of shape (\\*B, 1).
-            batch: the batch shape \\*B.
-            context: of shape (\\*B, C).
+            step: called as ``step(i, params)`` with the parameters (\*B, 1, n_params) of feature i, in the order of
+                the features; it returns x_i of shape (\*B, 1).
+            batch: the batch shape \*B.
+            context: of shape (\*B, C).
 
         Returns:
-            x of shape (\\*B, D).
+            x of shape (\*B, D).
         """
         context = check_context(context, self.context, batch)
         pass_ = _IncrementalPass(self, batch, context)

@@ -1,6 +1,7 @@
 """The multilayer perceptron, default conditioner of vectors."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -52,11 +53,11 @@ class MLP(nn.Module):
         self.activation = activation_named(activation)
         self.embedding = CircularEmbedding(circular)
         widths = [features * self.embedding.width + context, *hidden]
-        self.layers = nn.ModuleList(linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.last = zero_linear(widths[-1], out_features)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute the outputs (\\*B, out_features) of x (\\*B, D) and a context (\\*B, C)."""
+        r"""Compute the outputs (\*B, out_features) of x (\*B, D) and a context (\*B, C)."""
         check_features(x, self.features)
         context = check_context(context, self.context, x.shape[:-1])
         h = self.embedding(x)
@@ -89,12 +90,10 @@ class SeparateMLPs(nn.Module):
         self, features: int, transformed: int, n_params: int, *, context: int = 0, hidden: Sequence[int] = (64, 64)
     ) -> None:
         super().__init__()
-        self.nets = nn.ModuleList(
-            MLP(features, transformed, context=context, hidden=hidden) for _ in range(n_params)
-        )
+        self.nets = nn.ModuleList(MLP(features, transformed, context=context, hidden=hidden) for _ in range(n_params))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute (\\*B, T * n_params) numbers, those of one transformed feature side by side."""
+        r"""Compute (\*B, T * n_params) numbers, those of one transformed feature side by side."""
         return torch.stack([net(x, context) for net in self.nets], -1).flatten(-2)
 
 

@@ -31,12 +31,12 @@ class ContextScaler(nn.Module):
 
     @torch.no_grad()
     def initialise(self, context: Tensor) -> None:
-        """Measure mean and spread of contexts (\\*B, C)."""
+        r"""Measure mean and spread of contexts (\*B, C)."""
         columns = context.reshape(-1, context.shape[-1]).double()
         spread = columns.std(0, correction=0)
         self.mean.copy_(columns.mean(0))
         self.scale.copy_(torch.where(spread > 1e-12 * columns.abs().amax(0), spread, 1.0))
 
     def forward(self, context: Tensor) -> Tensor:
-        """Scale a context (\\*B, C)."""
+        r"""Scale a context (\*B, C)."""
         return (context - self.mean) / self.scale

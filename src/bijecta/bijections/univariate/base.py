@@ -21,14 +21,14 @@ class Univariate(nn.Module, ABC):
 
     @abstractmethod
     def forward_and_ladj(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Map data to latent.
+        r"""Map data to latent.
 
         Args:
-            x: elements of shape (\\*B, D).
-            params: unconstrained parameters of shape (\\*B, D, n_params).
+            x: elements of shape (\*B, D).
+            params: unconstrained parameters of shape (\*B, D, n_params).
 
         Returns:
-            The mapped elements and log |dz/dx| of each, both of shape (\\*B, D).
+            The mapped elements and log |dz/dx| of each, both of shape (\*B, D).
         """
 
     @abstractmethod

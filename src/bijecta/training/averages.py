@@ -1,0 +1,46 @@
+"""The moving average of the weights."""
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    r"""Keep an exponential moving average of a module's weights: :math:`\bar w \leftarrow d\,\bar w + (1-d)\,w`.
+
+    The decay grows from 0.1 to its value, so that the first weights do not linger. Averaged weights are smoother than
+    the last ones of a noisy optimiser and usually better.
+
+    Args:
+        module: whose weights to follow.
+        decay: d, between 0 (the average is the weights themselves) and 1.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.weights = [p for p in module.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.weights]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Follow one step of the optimiser."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.decay else 0.0
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the module's weights with their average; called twice, nothing changes."""
+        for weight, average in zip(self.weights, self.average, strict=True):
+            kept = weight.detach().clone()
+            weight.copy_(average)
+            average.copy_(kept)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the averages under stable names, for a checkpoint."""
+        return {f"average.{number}": tensor for number, tensor in enumerate(self.average)}
+
+    def restore(self, tensors: dict[str, Tensor], steps: int) -> None:
+        """Continue from the averages of a checkpoint."""
+        self.steps = steps
+        for number, average in enumerate(self.average):
+            average.copy_(tensors[f"average.{number}"])

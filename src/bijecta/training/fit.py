@@ -1,0 +1,314 @@
+"""The one training loop."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bijecta.distributions import Distribution
+from bijecta.errors import TrainingDivergedError
+from bijecta.training.averages import WeightAverage
+from bijecta.training.checkpoint import (
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    same_run,
+    write_checkpoint,
+)
+from bijecta.training.config import FitConfig
+from bijecta.training.divergence import explain_divergence
+from bijecta.training.losses import Loss, nll
+from bijecta.training.rows import Rows, read_rows
+
+CHECKPOINT_SECONDS = 2.0  # between two checkpoints, so that short epochs do not wait for the disk
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of the history of a run, written after every epoch.
+
+    Losses are in nats per row and belong to the moving average of the weights, but for ``train_loss``, the mean over
+    the steps of the epoch.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    best_loss: float
+    learning_rate: float
+    seconds: float
+    steps_per_second: float
+    eta_seconds: float
+    patience_left: int | None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes:
+        history: one `Progress` per epoch.
+        best_epoch: the epoch whose weights the flow now has.
+        best_loss: validation loss of that epoch in nats per row (training loss without validation rows).
+        stopped: why the run ended: "epochs", "patience", "time", "hook" or "interrupted".
+        rows: how many rows were trained on.
+        effective_sample_size: what they are worth after weighting.
+        seconds: how long the run took.
+    """
+
+    history: tuple[Progress, ...]
+    best_epoch: int
+    best_loss: float
+    stopped: str
+    rows: int
+    effective_sample_size: float
+    seconds: float
+
+
+def fit(
+    flow: Distribution,
+    x: Any = None,
+    *,
+    context: Any = None,
+    weight: Any = None,
+    config: FitConfig | None = None,
+    loss: Loss = nll,
+    on_epoch: Callable[[Progress], bool | None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> FitResult:
+    r"""Fit a flow to data by minimising a loss, :math:`\min_\theta \mathbb{E}_{batch}\,\mathcal{L}(\theta)`.
+
+    The rows are split into training and validation rows; what starts from data is initialised; AdamW takes steps on
+    minibatches; after every epoch the moving average of the weights is validated. The flow ends in eval mode with the
+    best average.
+
+    Args:
+        flow: a `Flow`, or any Distribution with parameters; trained in place, on the device where it is.
+        x: data of shape (N, D), in its own units; None for a loss that needs no data.
+        context: contexts of shape (N, C).
+        weight: event weights of shape (N,), any scale, negative ones allowed.
+        config: settings (default: ``FitConfig()``).
+        loss: `nll`, `reverse_kl(...)`, or any function (flow, batch) -> scalar.
+        on_epoch: called with a `Progress` after every epoch; returns True to stop.
+        checkpoint: a file to write the state of the run to. Where it exists, the run goes on from it and ends, on a
+            CPU, bit for bit as if it had never stopped.
+
+    Returns:
+        The history and how the run ended. Ctrl-C ends it early with the best weights.
+
+    Raises:
+        InputError: rows or settings cannot be used, or the checkpoint belongs to another run.
+        TrainingDivergedError: the loss became NaN or infinite; the best weights so far are back in the flow.
+
+    References:
+        I. Loshchilov, F. Hutter (2019), Decoupled Weight Decay Regularization (AdamW).
+
+    Example:
+        >>> import torch
+        >>> from bijecta.flows import realnvp
+        >>> from bijecta.training import FitConfig, fit
+        >>> result = fit(realnvp(2), 3 + torch.randn(500, 2), config=FitConfig(epochs=3))
+        >>> len(result.history), result.stopped
+        (3, 'epochs')
+    """
+    config = config or FitConfig()
+    rows = read_rows(flow, x, context, weight, virtual=config.steps_per_epoch * (config.batch_size or 256))
+    run = _Run(flow, rows, config, loss)
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.resume(checkpoint)
+    stopped = run.stop_reason()
+    try:
+        while not stopped:
+            progress = run.epoch()
+            stopped = "hook" if on_epoch is not None and on_epoch(progress) else run.stop_reason()
+            if checkpoint is not None and (stopped or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS):
+                run.save(checkpoint)
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    return run.finish(stopped)
+
+
+class _Run:
+    """A run of `fit`: the flow, its optimiser, and how far it has come."""
+
+    def __init__(self, flow: Distribution, rows: Rows, config: FitConfig, loss: Loss) -> None:
+        self.flow, self.config, self.loss, self.rows = flow, config, loss, rows
+        self.train, self.validation = rows.split(config.validation_fraction, config.seed)
+        self.batch_size = config.batch_size or min(1024, max(64, len(self.train) // 20))
+        self.steps_per_epoch = max(1, -(-len(self.train) // self.batch_size))
+        if self.train.x is not None:
+            with _seeded(config.seed, self.rows):
+                flow.initialise(self.train.x, self.train.context)
+        self.average = WeightAverage(flow, config.ema)
+        self.optimiser = torch.optim.AdamW(
+            self.average.weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.history: list[Progress] = []
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.best = [t.clone() for t in self.average.average]
+        self.step, self.seconds_before = 0, 0.0
+        self.started = self.saved_at = time.monotonic()
+
+    def epoch(self) -> Progress:
+        """Go once through the training rows, then validate."""
+        number, began = len(self.history) + 1, time.monotonic()
+        self.flow.train()
+        order = torch.randperm(len(self.train), generator=_generator(self.config.seed, number))
+        total = torch.zeros((), device=self.rows.number.device)
+        with _seeded(self.config.seed + number, self.rows):
+            for batch in self.train.batches(self.batch_size, order.to(total.device)):
+                total += self._take_step(batch) * len(batch)
+        train_loss = float(total) / len(self.train)
+        progress = self._judge(number, train_loss, time.monotonic() - began)
+        self.history.append(progress)
+        return progress
+
+    def _take_step(self, rows: Rows) -> Tensor:
+        rate = self.config.learning_rate * self._schedule()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = self.loss(self.flow, rows.as_batch())
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.average.weights, self.config.gradient_clip)
+        if not bool((loss + norm).isfinite()):
+            self._diverged(loss, rows, rate)
+        self.optimiser.step()
+        self.average.update()
+        self.step += 1
+        return loss.detach()
+
+    def _schedule(self) -> float:
+        """Rise linearly during the warm-up, then fall along a cosine."""
+        done = self.step / (self.steps_per_epoch * self.config.epochs)
+        if self.config.max_seconds is not None:
+            done = max(done, min(1.0, self._seconds() / self.config.max_seconds))
+        warmup = self.config.warmup
+        rising = (self.step + 1) / max(1.0, warmup * self.steps_per_epoch * self.config.epochs)
+        return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _judge(self, epoch: int, train_loss: float, seconds: float) -> Progress:
+        validation_loss = self._validate()
+        judged = train_loss if validation_loss is None else validation_loss
+        # Without validation rows there is nothing to choose the best epoch by: the last weights count.
+        if validation_loss is None or judged < self.best_loss:
+            self.best_epoch, self.best_loss = epoch, judged
+            self.best = [t.clone() for t in self.average.average]
+        patience = self.config.patience - (epoch - self.best_epoch) if self.config.patience else None
+        eta = seconds * (self.config.epochs - epoch)
+        if self.config.max_seconds is not None:
+            eta = max(0.0, min(eta, self.config.max_seconds - self._seconds()))
+        rate = self.optimiser.param_groups[0]["lr"]
+        speed = self.steps_per_epoch / max(seconds, 1e-9)
+        return Progress(
+            epoch, self.step, train_loss, validation_loss, self.best_loss, rate, self._seconds(), speed, eta, patience
+        )
+
+    @torch.no_grad()
+    def _validate(self) -> float | None:
+        """Compute the loss of the validation rows under the averaged weights, with the same noise every time."""
+        if self.validation is None:
+            return None
+        self.flow.eval()
+        self.average.swap()
+        order = torch.arange(len(self.validation), device=self.rows.number.device)
+        total = 0.0
+        with _seeded(self.config.seed, self.rows):
+            for batch in self.validation.batches(max(self.batch_size, 4096), order):
+                total += float(self.loss(self.flow, batch.as_batch())) * len(batch)
+        self.average.swap()
+        return total / len(self.validation)
+
+    def stop_reason(self) -> str:
+        """Say why the run is over, or "" while it is not."""
+        epoch = len(self.history)
+        if epoch >= self.config.epochs:
+            return "epochs"
+        if self.config.patience and epoch - self.best_epoch >= self.config.patience:
+            return "patience"
+        if self.config.max_seconds is not None and self._seconds() >= self.config.max_seconds:
+            return "time"
+        return ""
+
+    def finish(self, stopped: str) -> FitResult:
+        """Leave the best weights in the flow."""
+        self._restore_best()
+        size = self.train.effective_sample_size
+        return FitResult(
+            tuple(self.history), self.best_epoch, self.best_loss, stopped, len(self.train), size, self._seconds()
+        )
+
+    @torch.no_grad()
+    def _restore_best(self) -> None:
+        for weight, best in zip(self.average.weights, self.best, strict=True):
+            weight.copy_(best)
+            weight.grad = None
+        self.flow.eval()
+
+    def _diverged(self, loss: Tensor, rows: Rows, rate: float) -> None:
+        explanation = explain_divergence(self.flow, rows, rate)
+        self._restore_best()
+        what = "loss" if not bool(loss.isfinite()) else "gradient"
+        kept = f"best weights (epoch {self.best_epoch})" if self.best_epoch else "initial weights"
+        raise TrainingDivergedError(
+            f"The {what} became {float(loss):g} at step {self.step + 1}. {explanation} "
+            f"Smaller log_scale_limit, more rows or fewer layers help too. The {kept} are back in the flow."
+        )
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _identity(self) -> dict[str, Any]:
+        return {"settings": self.config.to_json(), "data": self.rows.fingerprint()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that `resume` needs."""
+        tensors = {f"flow.{name}": t for name, t in self.flow.state_dict().items()}
+        tensors |= self.average.tensors() | optimiser_tensors(self.optimiser)
+        tensors |= {f"best.{number}": t for number, t in enumerate(self.best)}
+        counters = {"step": self.step, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        record = {**self._identity(), **counters, "history": [asdict(p) for p in self.history]}
+        write_checkpoint(path, tensors, record)
+        self.saved_at = time.monotonic()
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Take the state of a checkpoint over."""
+        tensors, record = read_checkpoint(path, str(self.rows.number.device))
+        same_run(record, self._identity())
+        state = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
+        self.flow.load_state_dict(state)
+        self.history = [Progress(**entry) for entry in record["history"]]
+        self.step, self.best_epoch, self.best_loss = record["step"], record["best_epoch"], record["best_loss"]
+        self.average.restore(tensors, self.step)
+        self.best = [tensors[f"best.{number}"].clone() for number in range(len(self.best))]
+        restore_optimiser(self.optimiser, tensors)
+        self.seconds_before = self.history[-1].seconds if self.history else 0.0
+        self.started = time.monotonic()
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    """Make the generator of an epoch's row order; always on the CPU, so that every device sees the same order."""
+    return torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**63)
+
+
+class _seeded:  # noqa: N801 (reads as a verb: with _seeded(...))
+    """Seed torch's global generators for a block, for noise inside losses and layers, and put them back after."""
+
+    def __init__(self, seed: int, rows: Rows) -> None:
+        device = rows.number.device
+        self.fork = torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda")
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: Any) -> None:
+        self.fork.__exit__(*error)
