@@ -1,0 +1,394 @@
+"""The table of constructors: every bijection has at least one line here, and every line has to obey every law.
+
+A line that cannot obey a law says so in ``exempt``, with a reason that is true of the mathematics.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bijecta.bijections import (
+    ActNorm,
+    AdditiveUnivariate,
+    Affine,
+    AffineUnivariate,
+    Autoregressive,
+    Bijection,
+    Chain,
+    Coupling,
+    CubicSpline,
+    Elementwise,
+    Indexed,
+    Inverse,
+    LinearSpline,
+    Log,
+    Logit,
+    LULinear,
+    Multiscale,
+    Permute,
+    QuadraticSpline,
+    RationalQuadraticSpline,
+    Reshape,
+    Squeeze,
+    Standardise,
+    Turn,
+    Univariate,
+    Wrap,
+)
+from bijecta.flows import build
+from bijecta.nets import MLP, ConvNet, MaskedMLP, SeparateMLPs
+
+Sampler = Callable[[tuple[int, ...]], Tensor]
+ALL_REALS = (0.0, 1.0, -1e-30, 1e4, -1e4, 1e30, -1e30)
+LAWS = ("context", "extremes", "wide_extremes", "second_order", "compile_forward", "compile_inverse", "export_inverse")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One constructor, and what the laws have to know about it."""
+
+    make: Callable[[], Bijection]
+    shape: tuple[int, ...] = (3,)
+    context: int = 0
+    latent_shape: tuple[int, ...] | None = None
+    data: Sampler = torch.randn
+    latent: Sampler = torch.randn
+    extremes: tuple[float, ...] = ALL_REALS
+    latent_extremes: tuple[float, ...] = ALL_REALS
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shape_out(self) -> tuple[int, ...]:
+        return self.latent_shape or self.shape
+
+
+def angles(size: tuple[int, ...]) -> Tensor:
+    """Draw angles, not closer to the seam at +-pi than a finite difference can step."""
+    return (torch.rand(size) - 0.5) * 2 * (math.pi - 1e-2)
+
+
+def positive(size: tuple[int, ...]) -> Tensor:
+    return torch.randn(size).exp()
+
+
+def between(low: float, high: float) -> Sampler:
+    return lambda size: low + (high - low) * (0.01 + 0.98 * torch.rand(size))
+
+
+def mixed(*samplers: Sampler) -> Sampler:
+    """Draw every column from a sampler of its own."""
+    return lambda size: torch.cat([sampler((*size[:-1], 1)) for sampler in samplers], -1)
+
+
+def second_is_angle(size: tuple[int, ...]) -> Tensor:
+    return mixed(torch.randn, angles, torch.randn)(size)
+
+
+ANGLES = (0.0, 1.0, -1e-30, 3.1415, -3.1415)
+IN_FLOAT = "exp of the latent leaves the range of floating point numbers: the exact answer is not finite"
+STEPS = "the Jacobian is piecewise constant: the second derivative of z is zero almost everywhere"
+
+UNIVARIATES: dict[str, Callable[[], Univariate]] = {
+    "additive": AdditiveUnivariate,
+    "affine": AffineUnivariate,
+    "rational_quadratic": lambda: RationalQuadraticSpline(4, 2.0),
+    "linear_spline": lambda: LinearSpline(4, 2.0),
+    "quadratic_spline": lambda: QuadraticSpline(4, 2.0),
+    "cubic_spline": lambda: CubicSpline(4, 2.0),
+}
+
+
+def elementwise(univariate: Univariate, features: int, context: int = 0) -> Bijection:
+    net = MLP(0, features * univariate.n_params, context=context, hidden=(8,), activation="tanh") if context else None
+    return Elementwise(univariate, features, net)
+
+
+def coupling(
+    univariate: Univariate, mask: list[bool], context: int = 0, *, residual: bool = False, circular: tuple[bool, ...] = ()
+) -> Bijection:
+    kept, changed = mask.count(False), mask.count(True)
+    net = MLP(
+        kept,
+        changed * univariate.n_params,
+        context=context,
+        hidden=(8, 8) if residual else (8,),
+        activation="tanh",
+        residual=residual,
+        circular=circular,
+    )
+    return Coupling(univariate, mask, net)
+
+
+def autoregressive(univariate: Univariate, features: int, context: int = 0, **options: object) -> Bijection:
+    settings = {"hidden": (8,), "activation": "tanh", **options}
+    return Autoregressive(univariate, MaskedMLP(features, univariate.n_params, context=context, **settings))
+
+
+def alternate(features: int) -> list[bool]:
+    return [features == 1 or feature % 2 == 0 for feature in range(features)]
+
+
+def _hosted(name: str, new: Callable[[], Univariate]) -> dict[str, Case]:
+    """Put one univariate into every host, in all the small dimensions where something could go wrong."""
+    lines = {
+        f"elementwise/{name}": Case(lambda: elementwise(new(), 3)),
+        f"elementwise/{name}/context": Case(lambda: elementwise(new(), 2, 2), (2,), 2),
+        f"coupling/{name}/5/context": Case(lambda: coupling(new(), alternate(5), 2), (5,), 2),
+        f"autoregressive/{name}/2/context": Case(lambda: autoregressive(new(), 2, 2), (2,), 2),
+    }
+    for features in (1, 2, 3):
+        lines[f"coupling/{name}/{features}"] = Case(
+            lambda features=features: coupling(new(), alternate(features)), (features,)
+        )
+        lines[f"autoregressive/{name}/{features}"] = Case(
+            lambda features=features: autoregressive(new(), features), (features,)
+        )
+    return lines
+
+
+def circular_spline(*circular: bool) -> RationalQuadraticSpline:
+    bounds = [math.pi if angle else 2.0 for angle in circular]
+    return RationalQuadraticSpline(4, bounds, list(circular))
+
+
+HOSTS = {key: case for name, new in UNIVARIATES.items() for key, case in _hosted(name, new).items()} | {
+    "autoregressive/affine/5": Case(lambda: autoregressive(AffineUnivariate(), 5), (5,)),
+    "autoregressive/affine/random order": Case(
+        lambda: autoregressive(AffineUnivariate(), 5, order=torch.randperm(5).tolist()), (5,)
+    ),
+    "autoregressive/affine/residual": Case(
+        lambda: autoregressive(AffineUnivariate(), 3, 1, hidden=(8, 8, 8), residual=True, order=[2, 0, 1]), (3,), 1
+    ),
+    "autoregressive/affine/no hidden layer": Case(lambda: autoregressive(AffineUnivariate(), 3, 1, hidden=()), (3,), 1),
+    "autoregressive/affine/few hidden units": Case(lambda: autoregressive(AffineUnivariate(), 5, hidden=(2,)), (5,)),
+    "autoregressive/circular inputs": Case(
+        lambda: autoregressive(circular_spline(False, True, False), 3, circular=(False, True, False)),
+        data=second_is_angle,
+        latent=second_is_angle,
+        extremes=ANGLES,
+        latent_extremes=ANGLES,
+    ),
+    "coupling/circular inputs": Case(
+        lambda: coupling(circular_spline(True, False), [False, True, True], circular=(True,)),
+        data=mixed(angles, angles, torch.randn),
+        latent=mixed(angles, angles, torch.randn),
+        extremes=ANGLES,
+        latent_extremes=ANGLES,
+    ),
+    "coupling/residual": Case(lambda: coupling(AffineUnivariate(), alternate(3), residual=True)),
+    "coupling/separate networks": Case(
+        lambda: Coupling(AffineUnivariate(), [True, False, True], SeparateMLPs(1, 2, 2, context=1, hidden=(8,))), (3,), 1
+    ),
+    "coupling/everything transformed": Case(lambda: coupling(AffineUnivariate(), [True, True], 1), (2,), 1),
+    "elementwise/circular": Case(
+        lambda: elementwise(RationalQuadraticSpline(4, math.pi, circular=True), 2),
+        (2,),
+        data=angles,
+        latent=angles,
+        extremes=ANGLES,
+        latent_extremes=ANGLES,
+    ),
+}
+
+LINEAR = {
+    "permute": Case(lambda: Permute(torch.randperm(5).tolist()), (5,)),
+    "permute/1": Case(lambda: Permute([0]), (1,)),
+    "permute/image": Case(lambda: Permute(torch.randperm(3).tolist(), event_ndim=3), (3, 2, 2)),
+    "lu": Case(lambda: LULinear(3)),
+    "lu/1": Case(lambda: LULinear(1), (1,)),
+    "lu/permuted": Case(lambda: LULinear(5, torch.randperm(5).tolist()), (5,)),
+    "lu/image": Case(lambda: LULinear(3, torch.randperm(3).tolist(), event_ndim=3), (3, 2, 2)),
+    "actnorm": Case(lambda: ActNorm(3)),
+    "actnorm/image": Case(lambda: ActNorm(2, event_ndim=3), (2, 2, 2)),
+}
+
+PREPROCESSING = {
+    "affine": Case(lambda: Affine(torch.tensor([1.0, -2.0]), torch.tensor([-3.0, 0.5])), (2,)),
+    "standardise": Case(lambda: Standardise(3)),
+    "standardise/1": Case(lambda: Standardise(1), (1,)),
+    "log": Case(
+        Log,
+        (2,),
+        data=positive,
+        extremes=(1e-30, 1e-4, 1.0, 1e4, 1e30),
+        latent_extremes=(0.0, 80.0, -80.0),
+        exempt={"wide_extremes": IN_FLOAT},
+    ),
+    "log/lower": Case(
+        lambda: Log(-1.0),
+        (2,),
+        data=lambda size: positive(size) - 1,
+        extremes=(-0.999, 0.0, 1e4, 1e30),
+        latent_extremes=(0.0, 80.0, -80.0),
+        exempt={"wide_extremes": IN_FLOAT},
+    ),
+    "logit": Case(Logit, (2,), data=between(0, 1), extremes=(1e-30, 1e-4, 0.5, 0.9999), latent_extremes=ALL_REALS),
+    "logit/interval": Case(
+        lambda: Logit(-2.0, 6.0),
+        (2,),
+        data=between(-2, 6),
+        extremes=(-1.999, 0.0, 5.999),
+        latent_extremes=ALL_REALS,
+    ),
+    "wrap": Case(Wrap, (2,), data=angles, latent=angles, extremes=ANGLES, latent_extremes=ANGLES),
+    "wrap/degrees": Case(
+        lambda: Wrap(0.0, 360.0),
+        (2,),
+        data=between(0, 360),
+        latent=angles,
+        extremes=(0.0, 1.0, 359.9),
+        latent_extremes=ANGLES,
+    ),
+    "turn": Case(lambda: Turn(2), (2,), data=angles, latent=angles, extremes=ANGLES, latent_extremes=ANGLES),
+}
+
+COMBINATORS = {
+    "chain": Case(
+        lambda: Chain([ActNorm(3), LULinear(3, [2, 0, 1]), coupling(AffineUnivariate(), alternate(3), 2)]), (3,), 2
+    ),
+    "chain/one layer": Case(lambda: Chain([LULinear(2)]), (2,)),
+    "inverse": Case(lambda: Inverse(autoregressive(AffineUnivariate(), 3, 2)), (3,), 2),
+    "inverse/log": Case(
+        lambda: Inverse(Log()), (2,), latent=positive, extremes=(0.0, 80.0, -80.0), latent_extremes=(1e-30, 1.0, 1e30)
+    ),
+    "indexed": Case(
+        lambda: Indexed(coupling(AffineUnivariate(), alternate(2), 1), torch.randperm(4)[:2].tolist(), 4), (4,), 1
+    ),
+    "indexed/log": Case(
+        lambda: Indexed(Log(), [1], 3),
+        data=mixed(torch.randn, positive, torch.randn),
+        extremes=(1e-30, 1.0, 1e4, 1e30),
+        latent_extremes=(0.0, 80.0, -80.0),
+    ),
+    "reshape": Case(lambda: Reshape((1, 2, 3), (6,)), (1, 2, 3), latent_shape=(6,)),
+    "reshape/back": Case(lambda: Chain([Reshape((4,), (1, 2, 2)), ActNorm(1, event_ndim=3)]), (4,), latent_shape=(1, 2, 2)),
+}
+
+
+def image_coupling(channels: int, context: int = 0) -> Bijection:
+    mask = [channel % 2 == 0 for channel in range(channels)]
+    net = ConvNet(channels - sum(mask), 2 * sum(mask), context=context, hidden=4, activation="tanh")
+    return Coupling(AffineUnivariate(), mask, net, event_ndim=3)
+
+
+IMAGES = {
+    "squeeze": Case(Squeeze, (1, 2, 4), latent_shape=(4, 1, 2)),
+    "coupling/image": Case(lambda: image_coupling(2), (2, 2, 2)),
+    "coupling/image/context": Case(lambda: image_coupling(3, 2), (3, 2, 2), 2),
+    "multiscale": Case(
+        lambda: Multiscale([Chain([Squeeze(), image_coupling(4, 1)]), Squeeze()], (1, 4, 4)),
+        (1, 4, 4),
+        1,
+        latent_shape=(16,),
+    ),
+    "multiscale/one level": Case(lambda: Multiscale([Squeeze()], (1, 2, 2)), (1, 2, 2), latent_shape=(4,)),
+}
+
+
+def recipe(name: str, features: int, context: int = 0, **arguments: object) -> Case:
+    """Take the whole bijection of a recipe, small."""
+    small = {"features": features, "context": context, "hidden": (8,), **arguments}
+    small |= {} if name == "made" else {"layers": 2}
+    return Case(lambda: build(name, small).bijection, (features,), context)
+
+
+def circular_recipe(circular: list[bool], context: int = 0) -> Case:
+    columns = mixed(*[angles if angle else torch.randn for angle in circular])
+    arguments = {"features": len(circular), "circular": circular, "context": context}
+    small = {"layers": 2, "hidden": (8,), "bins": 4}
+    return Case(
+        lambda: build("circular_nsf", arguments | small).bijection,
+        (len(circular),),
+        context,
+        data=columns,
+        latent=columns,
+        extremes=ANGLES,
+        latent_extremes=ANGLES,
+    )
+
+
+TABLE_COLUMNS = {
+    "columns": [
+        {"name": "mass", "kind": "positive"},
+        {"name": "share", "kind": "interval", "low": 0.0, "high": 2.0},
+        {"name": "height", "kind": "real"},
+    ]
+}
+
+
+def table_case(context: int = 0) -> Case:
+    arguments = {"schema": TABLE_COLUMNS, "context": context, "recipe": "nsf", "arguments": {"layers": 2, "hidden": (8,)}}
+    return Case(
+        lambda: build("table", arguments).bijection,
+        (3,),
+        context,
+        data=mixed(positive, between(0, 2), torch.randn),
+        extremes=(1e-30, 0.5, 1.0),
+        latent_extremes=(0.0, 10.0, -10.0),
+    )
+
+
+VECTOR_RECIPES = ("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf")
+DETAILS = {
+    "realnvp/random masks": recipe("realnvp", 5, masks="random", networks="separate"),
+    "nsf/linear": recipe("nsf", 3, spline="linear"),
+    "nsf/quadratic": recipe("nsf", 3, spline="quadratic"),
+    "nsf/cubic": recipe("nsf", 3, spline="cubic"),
+    "circular_nsf": circular_recipe([True, True]),
+    "circular_nsf/1": circular_recipe([True]),
+    "circular_nsf/mixed": circular_recipe([True, False, False], 1),
+    "glow_image": Case(
+        lambda: build("glow_image", {"shape": [1, 4, 4], "levels": 2, "steps": 1, "hidden": 4}).bijection,
+        (1, 4, 4),
+        latent_shape=(16,),
+    ),
+    "glow_image/context": Case(
+        lambda: build("glow_image", {"shape": [2, 2, 2], "levels": 1, "steps": 1, "hidden": 4, "context": 2}).bijection,
+        (2, 2, 2),
+        2,
+        latent_shape=(8,),
+    ),
+    "table": table_case(),
+    "table/context": table_case(2),
+}
+RECIPE_CASES = {
+    f"recipe/{key}": case
+    for key, case in (
+        {f"{name}/{features}": recipe(name, features) for name in VECTOR_RECIPES for features in (1, 3)}
+        | {f"{name}/2/context": recipe(name, 2, 2) for name in VECTOR_RECIPES}
+        | DETAILS
+    ).items()
+}
+
+CASES: dict[str, Case] = {**HOSTS, **LINEAR, **PREPROCESSING, **COMBINATORS, **IMAGES, **RECIPE_CASES}
+
+
+def built(case: Case, seed: int = 1) -> Bijection:
+    """Build the bijection of a line in float64 and move it away from its start."""
+    torch.manual_seed(seed)
+    bijection = case.make().double()
+    bijection.initialise(inputs(case, (32,)), contexts(case, (32,)))
+    return perturb(bijection)
+
+
+def perturb(module: torch.nn.Module, size: float = 0.3) -> torch.nn.Module:
+    """Add noise to every parameter, so that no law is tested on an identity."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+    return module
+
+
+def inputs(case: Case, batch: tuple[int, ...]) -> Tensor:
+    return case.data((*batch, *case.shape)).double()
+
+
+def latents(case: Case, batch: tuple[int, ...]) -> Tensor:
+    return case.latent((*batch, *case.shape_out)).double()
+
+
+def contexts(case: Case, batch: tuple[int, ...]) -> Tensor | None:
+    return torch.randn(*batch, case.context).double() if case.context else None
