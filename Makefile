@@ -1,0 +1,53 @@
+# Everything here works in a fresh clone: it makes its own virtual environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# One torch thread per test worker: two workers on two cores do not fight.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: help demo test test-slow check lint types floors bench docs clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: .venv/.demo ## fit a flow to two moons, write runs/demo with pictures and a report
+	$(BIN)/bijecta demo
+
+test: .venv/.dev ## run the tests
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/.dev ## run the tests that take minutes: compile and export of every family, soaks
+	$(PYTEST) -m slow
+
+check: lint types floors test ## everything that has to be green before a commit
+
+lint: .venv/.dev ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev ## mypy, strict
+	$(BIN)/mypy
+
+floors: .venv/.dev ## import-linter: a package imports only from floors below its own
+	$(BIN)/lint-imports
+
+bench: .venv/.dev ## measure: gaps to exact entropies, NumPy against PyTorch (minutes, quiet machine)
+	$(BIN)/python benchmarks/toys.py
+	$(BIN)/python benchmarks/numpy_vs_torch.py
+
+docs: .venv/.dev ## run every example of the README and the docstrings
+	$(PYTEST) tests/architecture tests/docs
+
+clean: ## remove the virtual environment and everything generated
+	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cli]"
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@ .venv/.demo
