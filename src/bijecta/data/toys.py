@@ -42,7 +42,7 @@ class Toy:
         >>> moons.sample(5, seed=0).shape
         (5, 2)
         >>> round(moons.entropy, 2)
-        2.4
+        2.39
     """
 
     name: str
