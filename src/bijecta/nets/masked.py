@@ -1,6 +1,7 @@
 """The masked perceptron of autoregressive flows, and how to invert through it with one evaluation."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,33 +64,38 @@ class MaskedMLP(nn.Module):
         self.features, self.n_params, self.context, self.residual = features, n_params, context, residual
         self.activation = activation_named(activation)
         self.embedding = CircularEmbedding(circular)
-        self.register_buffer("order", torch.tensor(order))
-        self._build_layers(list(hidden))
-
-    def _build_layers(self, hidden: list[int]) -> None:
-        width = self.embedding.width
-        degree_of_feature = torch.empty(self.features, dtype=torch.long)
-        degree_of_feature[self.order] = torch.arange(1, self.features + 1)
-        seen = torch.cat([degree_of_feature.repeat_interleave(width), torch.zeros(self.context, dtype=torch.long)])
-        layers = []
-        for number, units in enumerate(hidden):
-            degrees = self._hidden_degrees(units)
-            layers.append(linear(len(seen), units))
-            self.register_buffer(f"mask{number}", (seen <= degrees[:, None]).float(), persistent=False)
-            seen = degrees
+        widths = [features * self.embedding.width + context, *hidden]
+        layers = [linear(seen, units) for seen, units in pairwise(widths)]
         self.layers: Sequence[nn.Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.last = zero_linear(len(seen), self.features * self.n_params)
-        degree_of_output = degree_of_feature.repeat_interleave(self.n_params)
-        self.register_buffer("mask_last", (seen < degree_of_output[:, None]).float(), persistent=False)
+        self.last = zero_linear(widths[-1], features * n_params)
+        self.register_buffer("order", torch.tensor(order))
+        self._follow_order()
+        # A file may bring another order; what follows from the order is not saved.
+        self.register_load_state_dict_post_hook(_follow_loaded_order)
 
-    def _hidden_degrees(self, units: int) -> Tensor:
+    def _follow_order(self) -> None:
+        """Derive what depends on the order: the masks, and the order as numbers that a loop can use."""
+        self.sequence: list[int] = self.order.tolist()
+        device = self.order.device
+        degree_of_feature = self.order.argsort() + 1
+        context = torch.zeros(self.context, dtype=torch.long, device=device)
+        seen = torch.cat([degree_of_feature.repeat_interleave(self.embedding.width), context])
+        for number, layer in enumerate(self.layers):
+            degrees = torch.tensor(self.hidden_degrees(layer.out_features), device=device)
+            self.register_buffer(f"mask{number}", seen <= degrees[:, None], persistent=False)
+            seen = degrees
+        degree_of_output = degree_of_feature.repeat_interleave(self.n_params)
+        self.register_buffer("mask_last", seen < degree_of_output[:, None], persistent=False)
+
+    def hidden_degrees(self, units: int) -> list[int]:
         """Spread the degrees evenly and sorted; degree 0 only where the context, or nothing, is all that is seen."""
         lowest = 0 if self.context or self.features == 1 else 1
-        return lowest + torch.arange(units) * (self.features - lowest) // units
+        return [lowest + unit * (self.features - lowest) // units for unit in range(units)]
 
     def _masked_weights(self) -> list[Tensor]:
-        weights = [layer.weight * self.get_buffer(f"mask{n}") for n, layer in enumerate(self.layers)]
-        return [*weights, self.last.weight * self.get_buffer("mask_last")]
+        # Selecting, not multiplying: an overflowing gradient times 0 would be NaN where no gradient belongs.
+        weights = [torch.where(self.get_buffer(f"mask{n}"), layer.weight, 0.0) for n, layer in enumerate(self.layers)]
+        return [*weights, torch.where(self.get_buffer("mask_last"), self.last.weight, 0.0)]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Compute the parameters (\*B, D, n_params) of x (\*B, D) and a context (\*B, C)."""
@@ -118,12 +124,17 @@ class MaskedMLP(nn.Module):
         context = check_context(context, self.context, batch)
         pass_ = _IncrementalPass(self, batch, context)
         found: list[Tensor | None] = [None] * self.features
-        for degree, feature in enumerate(self.order.tolist()):
+        for degree, feature in enumerate(self.sequence):
             x_i = step(feature, pass_.params(feature))
             found[feature] = x_i
             if degree + 1 < self.features:
                 pass_.advance(degree + 1, feature, x_i)
         return torch.cat([x_i for x_i in found if x_i is not None], -1)
+
+
+def _follow_loaded_order(net: MaskedMLP, _: object) -> None:
+    """Call `_follow_order`; a function with a name, since a lambda could not be pickled."""
+    net._follow_order()
 
 
 class _IncrementalPass:
@@ -140,9 +151,7 @@ class _IncrementalPass:
             self.weights[0] = self.weights[0][:, self._input_columns()]
         else:
             self.last = self.last[:, self._input_columns()]
-        bounds = [net._hidden_degrees(layer.out_features) for layer in net.layers]
-        degrees = torch.arange(-1, net.features)[:, None]
-        self.ends = [(degree <= degrees).sum(-1).tolist() for degree in bounds]  # ends[l][d + 1]: units of degree <= d
+        self.degrees = [net.hidden_degrees(layer.out_features) for layer in net.layers]
         empty = self.last.new_zeros(*batch, 0)
         self.known = [empty if context is None else context.to(empty.dtype)] + [empty] * len(self.weights)
         self._grow(0)
@@ -166,7 +175,8 @@ class _IncrementalPass:
 
     def _grow(self, degree: int) -> None:
         for number, layer in enumerate(self.net.layers):
-            start, end = self.ends[number][degree : degree + 2]
+            start = self.known[number + 1].shape[-1]
+            end = start + self.degrees[number].count(degree)
             if start == end:
                 continue
             h = self.known[number]
