@@ -32,12 +32,15 @@ class Squeeze(Bijection):
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         if x.shape[-1] % 2 or x.shape[-2] % 2:
             raise ShapeError(f"Squeeze expects an even height and width, got an image of shape {tuple(x.shape[-3:])}.")
-        return torch.nn.functional.pixel_unshuffle(x, 2), x.new_zeros(x.shape[:-3])
+        # Not pixel_unshuffle, which refuses a batch without images.
+        blocks = x.unflatten(-1, (x.shape[-1] // 2, 2)).unflatten(-3, (x.shape[-2] // 2, 2))
+        return blocks.movedim((-3, -1), (-4, -3)).flatten(-5, -3), x.new_zeros(x.shape[:-3])
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         if z.shape[-3] % 4:
             raise ShapeError(f"Squeeze expects a multiple of 4 channels, got an image of shape {tuple(z.shape[-3:])}.")
-        return torch.nn.functional.pixel_shuffle(z, 2), z.new_zeros(z.shape[:-3])
+        blocks = z.unflatten(-3, (z.shape[-3] // 4, 2, 2)).movedim((-4, -3), (-3, -1))
+        return blocks.flatten(-2).flatten(-3, -2), z.new_zeros(z.shape[:-3])
 
 
 class Multiscale(Bijection):
