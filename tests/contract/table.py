@@ -107,7 +107,12 @@ def elementwise(univariate: Univariate, features: int, context: int = 0) -> Bije
 
 
 def coupling(
-    univariate: Univariate, mask: list[bool], context: int = 0, *, residual: bool = False, circular: tuple[bool, ...] = ()
+    univariate: Univariate,
+    mask: list[bool],
+    context: int = 0,
+    *,
+    residual: bool = False,
+    circular: tuple[bool, ...] = (),
 ) -> Bijection:
     kept, changed = mask.count(False), mask.count(True)
     net = MLP(
@@ -180,7 +185,9 @@ HOSTS = {key: case for name, new in UNIVARIATES.items() for key, case in _hosted
     ),
     "coupling/residual": Case(lambda: coupling(AffineUnivariate(), alternate(3), residual=True)),
     "coupling/separate networks": Case(
-        lambda: Coupling(AffineUnivariate(), [True, False, True], SeparateMLPs(1, 2, 2, context=1, hidden=(8,))), (3,), 1
+        lambda: Coupling(AffineUnivariate(), [True, False, True], SeparateMLPs(1, 2, 2, context=1, hidden=(8,))),
+        (3,),
+        1,
     ),
     "coupling/everything transformed": Case(lambda: coupling(AffineUnivariate(), [True, True], 1), (2,), 1),
     "elementwise/circular": Case(
@@ -264,7 +271,9 @@ COMBINATORS = {
         latent_extremes=(0.0, 80.0, -80.0),
     ),
     "reshape": Case(lambda: Reshape((1, 2, 3), (6,)), (1, 2, 3), latent_shape=(6,)),
-    "reshape/back": Case(lambda: Chain([Reshape((4,), (1, 2, 2)), ActNorm(1, event_ndim=3)]), (4,), latent_shape=(1, 2, 2)),
+    "reshape/back": Case(
+        lambda: Chain([Reshape((4,), (1, 2, 2)), ActNorm(1, event_ndim=3)]), (4,), latent_shape=(1, 2, 2)
+    ),
 }
 
 
@@ -320,7 +329,12 @@ TABLE_COLUMNS = {
 
 
 def table_case(context: int = 0) -> Case:
-    arguments = {"schema": TABLE_COLUMNS, "context": context, "recipe": "nsf", "arguments": {"layers": 2, "hidden": (8,)}}
+    arguments = {
+        "schema": TABLE_COLUMNS,
+        "context": context,
+        "recipe": "nsf",
+        "arguments": {"layers": 2, "hidden": (8,)},
+    }
     return Case(
         lambda: build("table", arguments).bijection,
         (3,),

@@ -1,15 +1,16 @@
 """Every line of the table against every law of a bijection."""
 
 import copy
+import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from contract.table import CASES, Case, built, contexts, inputs, latents
 from torch import Tensor, nn
 
 from bijecta.bijections import Bijection
 from bijecta.errors import ShapeError
+from contract.table import CASES, Case, built, contexts, inputs, latents
 
 DIRECTIONS = ("forward", "inverse")
 EXACT = {"atol": 1e-9, "rtol": 1e-9}
@@ -40,15 +41,27 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor, event_ndim_out: in
 
 @every_case
 @both_ways
-def test_round_trip_and_opposite_ladj(name, direction):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_round_trip_and_opposite_ladj(name, direction, dtype):
+    """The error that rounding allows: eps times the condition |J^-1|, row by row, and no more."""
     case = CASES[name]
     bijection = built(case)
-    x, context = points(case, direction, (64,)), contexts(case, (64,))
+    x, context = points(case, direction, (32,)), contexts(case, (32,))
+    matrix = jacobian(lambda x: mapping(bijection, direction)(x, context)[0], x, len(event_sizes(case, direction)[1]))
+    condition = torch.linalg.matrix_norm(torch.linalg.inv(matrix), 2)
+
+    bijection, x, context = bijection.to(dtype), x.to(dtype), None if context is None else context.to(dtype)
     z, ladj = mapping(bijection, direction)(x, context)
     back, ladj_back = mapping(bijection, "inverse" if direction == "forward" else "forward")(z, context)
-    torch.testing.assert_close(back, x, **EXACT)
-    torch.testing.assert_close(ladj_back, -ladj, atol=1e-8, rtol=1e-8)
-    assert z.shape == (64, *event_sizes(case, direction)[1])
+    size = 1 + largest(x) + condition * (1 + largest(z))
+    allowed = 1000 * torch.finfo(dtype).eps * size
+    assert z.dtype == ladj.dtype == back.dtype == ladj_back.dtype == dtype
+    assert (largest(back - x) <= allowed).all(), f"{(largest(back - x) / allowed).max():.1f} times what is allowed"
+    assert ((ladj + ladj_back).abs() <= 100 * allowed).all(), f"{((ladj + ladj_back).abs() / allowed).max():.1f} times"
+
+
+def largest(x: Tensor) -> Tensor:
+    return x.flatten(1).abs().amax(-1)
 
 
 @every_case
@@ -61,22 +74,6 @@ def test_ladj_is_the_determinant_of_the_autograd_jacobian(name, direction):
     matrix = jacobian(lambda x: transform(x, context)[0], x, len(event_sizes(case, direction)[1]))
     expected = torch.linalg.slogdet(matrix).logabsdet
     torch.testing.assert_close(transform(x, context)[1], expected, atol=1e-8, rtol=1e-8)
-
-
-@every_case
-def test_float32_round_trip_is_as_good_as_its_condition(name):
-    case = CASES[name]
-    bijection = built(case)
-    x, context = inputs(case, (32,)), contexts(case, (32,))
-    matrix = jacobian(lambda x: bijection.forward(x, context), x, len(case.shape_out))
-    z = bijection.forward(x, context).flatten(1).abs().amax(-1)
-    inverse_norm = torch.linalg.matrix_norm(torch.linalg.inv(matrix), 2)
-    allowed = 100 * torch.finfo(torch.float32).eps * (1 + x.flatten(1).abs().amax(-1) + inverse_norm * (1 + z))
-    single, x, context = bijection.float(), x.float(), None if context is None else context.float()
-    z, ladj = single.forward_and_ladj(x, context)
-    error = (single.inverse(z, context) - x).flatten(1).abs().amax(-1)
-    assert z.dtype == ladj.dtype == torch.float32
-    assert (error <= allowed).all(), f"worst excess: {(error / allowed).max():.1f} times"
 
 
 @every_case
@@ -215,7 +212,9 @@ def test_second_gradients(name, direction):
     check_gradients(torch.autograd.gradgradcheck, bijection, direction, x, context)
 
 
-def check_gradients(check: Callable[..., bool], bijection: Bijection, direction: str, x: Tensor, context: Tensor | None):
+def check_gradients(
+    check: Callable[..., bool], bijection: Bijection, direction: str, x: Tensor, context: Tensor | None
+):
     """Compare gradients with respect to data, context and all parameters with finite differences."""
     names = [name for name, parameter in bijection.named_parameters() if parameter.requires_grad]
     values = [parameter.detach().clone().requires_grad_() for _, parameter in bijection.named_parameters()]
@@ -225,7 +224,9 @@ def check_gradients(check: Callable[..., bool], bijection: Bijection, direction:
         given, parameters = (rest[0], rest[1:]) if extra else (None, rest)
         state = dict(zip(names, parameters, strict=True))
         module = _Called(bijection, direction)
-        outputs = torch.func.functional_call(module, {f"bijection.{key}": value for key, value in state.items()}, (x, given))
+        outputs = torch.func.functional_call(
+            module, {f"bijection.{key}": value for key, value in state.items()}, (x, given)
+        )
         # A constant ladj has no graph: adding nothing of x gives every output one.
         return tuple(output + 0 * x.sum() for output in outputs)
 
@@ -271,6 +272,14 @@ def test_a_deep_copy_is_equal_and_independent(name):
         for parameter in twin.parameters():
             parameter.add_(1.0)
     assert torch.equal(bijection.forward(x, context), before)
+
+
+@every_case
+def test_pickle_for_worker_processes(name):
+    case = CASES[name]
+    bijection, x, context = built(case), inputs(case, (5,)), contexts(case, (5,))
+    twin = pickle.loads(pickle.dumps(bijection))  # noqa: S301 (our own bytes)
+    assert torch.equal(twin.forward(x, context), bijection.forward(x, context))
 
 
 @every_case
@@ -342,4 +351,3 @@ def test_a_bad_row_spoils_no_other(name, direction, bad):
     torch.testing.assert_close(ladj_spoiled[others], ladj[others], **EXACT)
     if bad != bad:
         assert spoiled[2].isnan().any()
-
