@@ -1,1 +1,28 @@
-""
+"""Is this flow what it claims to be, and how good is it? Plots and the HTML report are imported on their own."""
+
+from bijecta.diagnostics.check import check
+from bijecta.diagnostics.measurement import CheckReport, Measurement
+from bijecta.diagnostics.metrics import (
+    Distance,
+    GaussianBaseline,
+    KolmogorovSmirnov,
+    effective_sample_size,
+    energy_distance,
+    gaussian_nll,
+    ks_per_column,
+    marginal_summary,
+)
+
+__all__ = [
+    "CheckReport",
+    "Distance",
+    "GaussianBaseline",
+    "KolmogorovSmirnov",
+    "Measurement",
+    "check",
+    "effective_sample_size",
+    "energy_distance",
+    "gaussian_nll",
+    "ks_per_column",
+    "marginal_summary",
+]

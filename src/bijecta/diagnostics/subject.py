@@ -1,0 +1,148 @@
+"""The flow under check, with everything that the measurements share: copies, rows, scales, the domain of the data."""
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bijecta.bijections import Bijection, Chain, Indexed, Log, Logit, Wrap
+from bijecta.distributions import Dequantised, Distribution
+from bijecta.errors import InputError, ShapeError
+from bijecta.flows import Flow
+
+
+@dataclass(frozen=True)
+class Subject:
+    r"""Hold a flow under check.
+
+    Args:
+        whole: what the caller passed, unchanged (a `Dequantised` flow, for example).
+        flow: a copy of the flow itself, in its own dtype, in evaluation mode.
+        precise: the same in float64.
+        x: rows of data (N, \*event), in the dtype of ``flow``.
+        context: their contexts (N, C), or None.
+        seed: of everything random.
+    """
+
+    whole: Distribution
+    flow: Flow
+    precise: Flow
+    x: Tensor
+    context: Tensor | None
+    seed: int
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def dimensions(self) -> int:
+        """Number D of coordinates of one event."""
+        return math.prod(self.event_shape)
+
+    @property
+    def scale(self) -> Tensor:
+        r"""Spread of every coordinate (\*event), in the units of the data, half the width of the central 68 %."""
+        return spread(self.x.double())
+
+    def generator(self, stream: int) -> torch.Generator:
+        """Start a source of randomness of its own for each measurement, so that none depends on the others."""
+        return torch.Generator(self.x.device).manual_seed(1000 * self.seed + stream)
+
+    def rows(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Return the first rows in float64, with their contexts."""
+        context = None if self.context is None else self.context[:count].double()
+        return self.x[:count].double(), context
+
+    def one_context(self, count: int) -> Tensor | None:
+        """Repeat the first context, for measurements of one conditional density."""
+        return None if self.context is None else self.context[:1].expand(count, -1)
+
+
+def make_subject(flow: Distribution, x: Tensor | None, context: Tensor | None, *, samples: int, seed: int) -> Subject:
+    """Copy the flow and find rows of data and contexts to measure it on."""
+    inner = flow.distribution if isinstance(flow, Dequantised) else flow
+    if not isinstance(inner, Flow):
+        raise InputError(f"check expects a Flow, or a Dequantised flow; got {type(flow).__name__}.")
+    own = deepcopy(inner).eval()
+    like = next((t for t in own.state_dict().values() if t.is_floating_point()), torch.zeros(()))
+    generator = torch.Generator(like.device).manual_seed(1000 * seed)
+    contexts = _contexts(own, context, samples if x is None else len(x), like, generator)
+    if x is None:
+        rows = draw(own, samples, contexts, generator)
+    else:
+        rows = flow.noisy(x.to(like), generator) if isinstance(flow, Dequantised) else x.to(like)
+    if own.event_shape is not None and tuple(rows.shape[1:]) != own.event_shape:
+        raise ShapeError(f"check expects rows of shape (N, *{own.event_shape}), got {tuple(rows.shape)}.")
+    if len(rows) < 2:
+        raise InputError(f"check needs at least 2 rows to measure a spread, got {len(rows)}. 1000 are enough.")
+    contexts = None if contexts is None else contexts[:samples]
+    return Subject(flow, own, deepcopy(own).double(), rows[:samples].detach(), contexts, seed)
+
+
+def _contexts(
+    flow: Flow, context: Tensor | None, count: int, like: Tensor, generator: torch.Generator
+) -> Tensor | None:
+    """Use the given contexts, in turn, or standard normal ones."""
+    if not flow.context:
+        return None
+    if context is None:
+        return torch.randn(count, flow.context, generator=generator, dtype=like.dtype, device=like.device)
+    rows = context.to(like).reshape(-1, context.shape[-1])
+    return rows[torch.arange(count, device=like.device) % len(rows)]
+
+
+@torch.no_grad()
+def draw(flow: Flow, count: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+    r"""Draw samples (count, \*event), one for each context where there are contexts."""
+    return flow.sample(count, generator=generator) if context is None else flow.sample((), context, generator=generator)
+
+
+@torch.no_grad()
+def draw_latent(flow: Flow, count: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Draw from the base, one for each context where there are contexts."""
+    embedded = embed(flow, context)
+    return flow.base.sample(count if embedded is None else (), embedded, generator=generator)
+
+
+def embed(flow: Flow, context: Tensor | None) -> Tensor | None:
+    """Return what the bijection sees of a context."""
+    if context is None or flow.embedding is None:
+        return context
+    embedded: Tensor = flow.embedding(context)
+    return embedded
+
+
+def spread(rows: Tensor) -> Tensor:
+    """Return half the width of the central 68 % of every coordinate: finite for heavy tails too, never zero."""
+    width = (torch.quantile(rows, 0.84, dim=0) - torch.quantile(rows, 0.16, dim=0)) / 2
+    return width.clamp_min(1e-12 * rows.abs().amax(0).clamp_min(1e-12))
+
+
+def domain(flow: Flow, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the low end, the high end and the period (NaN: none) of every column, from the maps that declare them."""
+    low, high, period = (
+        torch.full((dimensions,), value, dtype=torch.float64) for value in (-math.inf, math.inf, math.nan)
+    )
+    for change, columns in _column_maps(flow.bijection, dimensions):
+        if isinstance(change, Log):
+            low[columns] = change.lower
+        elif isinstance(change, Logit | Wrap):
+            low[columns], high[columns] = change.low, change.high
+        if isinstance(change, Wrap):
+            period[columns] = change.high - change.low
+    return low, high, period
+
+
+def _column_maps(bijection: Bijection, dimensions: int) -> Iterator[tuple[Bijection, list[int]]]:
+    """Walk over the maps of single columns with which a flow begins."""
+    for layer in bijection if isinstance(bijection, Chain) else [bijection]:
+        inner = layer.bijection if isinstance(layer, Indexed) else layer
+        columns = layer.index.tolist() if isinstance(layer, Indexed) else list(range(dimensions))
+        if not isinstance(inner, Log | Logit | Wrap):
+            return
+        yield inner, columns
