@@ -156,6 +156,9 @@ class Autoregressive(Bijection):
     def __init__(self, univariate: Univariate, conditioner: MaskedMLP) -> None:
         super().__init__()
         self.univariate, self.conditioner = univariate, conditioner
+        # Restricted here and not in every inverse: a compiler cannot trace the making of modules.
+        columns = [univariate.columns([feature]) for feature in range(conditioner.features)]
+        self.columns: Sequence[Univariate] = nn.ModuleList(columns)  # type: ignore[assignment]
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, ladj = self.univariate.forward_and_ladj(x, self.conditioner(x, context))
@@ -165,8 +168,7 @@ class Autoregressive(Bijection):
         ladj = []
 
         def invert_one(feature: int, params: Tensor) -> Tensor:
-            univariate = self.univariate.columns([feature])
-            x_i, ladj_i = univariate.inverse_and_ladj(z[..., feature : feature + 1], params)
+            x_i, ladj_i = self.columns[feature].inverse_and_ladj(z[..., feature : feature + 1], params)
             ladj.append(ladj_i)
             return x_i
 
