@@ -31,6 +31,7 @@ def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]
     def recorded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Built:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        _check_counts(function.__name__, bound.arguments)
         built = function(*args, **kwargs)
         built.recipe = {"name": function.__name__, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
         return built
@@ -70,6 +71,16 @@ def build(name: str, arguments: Mapping[str, Any]) -> Distribution:
     if missing:
         raise InputError(f"The recipe {name} needs the argument {', '.join(missing)}.")
     return RECIPES[name](**arguments)
+
+
+def _check_counts(name: str, arguments: Mapping[str, Any]) -> None:
+    """Every integer argument of a recipe is a count: of columns, layers, units, bins; only a context may be 0."""
+    for argument, value in arguments.items():
+        numbers = value if isinstance(value, tuple | list) else [value]
+        lowest = 0 if argument == "context" else 1
+        for number in numbers:
+            if isinstance(number, int) and not isinstance(number, bool) and number < lowest:
+                raise InputError(f"The recipe {name} expects {argument} to be at least {lowest}, got {number}.")
 
 
 def _suggest(word: str, known: Mapping[str, Any]) -> str:

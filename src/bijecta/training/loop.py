@@ -154,7 +154,7 @@ class _Run:
         self.best_epoch, self.best_loss = 0, math.inf
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
-        self.started = self.saved_at = time.monotonic()
+        self.started, self.saved_at = time.monotonic(), -math.inf
 
     def epoch(self) -> Progress:
         """Go once through the training rows, then validate."""
@@ -258,7 +258,7 @@ class _Run:
         what = "loss" if not bool(loss.isfinite()) else "gradient"
         kept = f"best weights (epoch {self.best_epoch})" if self.best_epoch else "initial weights"
         raise TrainingDivergedError(
-            f"The {what} became {float(loss):g} at step {self.step + 1}. {explanation} "
+            f"The {what} became {loss.item():g} at step {self.step + 1}. {explanation} "
             f"Smaller log_scale_limit, more rows or fewer layers help too. The {kept} are back in the flow."
         )
 
