@@ -103,7 +103,7 @@ def gaussian_nll(train: ArrayLike, test: ArrayLike) -> GaussianBaseline:
 def _cholesky_with_ridge(correlation: Array) -> tuple[Array, float]:
     for ridge in (0.0, 1e-6, 1e-4, 1e-2):
         try:
-            factor: Array = np.linalg.cholesky(correlation + ridge * np.eye(len(correlation)))
+            factor = np.linalg.cholesky(correlation + ridge * np.eye(len(correlation))).astype(np.float64)
         except np.linalg.LinAlgError:
             continue
         # A pivot of rounding size is a singular matrix that happened to pass.
