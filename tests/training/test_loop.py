@@ -26,6 +26,11 @@ def small(features: int = 2, **arguments: object) -> Flow:
     return realnvp(features, layers=2, hidden=(8,), **arguments)
 
 
+def small_circular() -> Flow:
+    torch.manual_seed(0)
+    return circular_nsf(2, circular=[True, False], layers=2, hidden=(8,))
+
+
 def normal_rows(n: int = 300, features: int = 2, seed: int = 0) -> torch.Tensor:
     return 5 + 3 * torch.randn(n, features, generator=torch.Generator().manual_seed(seed))
 
@@ -293,7 +298,8 @@ class TestResume:
             "x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))\n"
             "slow = len(sys.argv) > 3\n"
             "hook = lambda p: time.sleep(0.3) if slow else None\n"
-            "fit(flow, x, config=FitConfig(epochs=8, batch_size=64, patience=0), checkpoint=sys.argv[1], on_epoch=hook)\n"
+            "config = FitConfig(epochs=8, batch_size=64, patience=0)\n"
+            "fit(flow, x, config=config, checkpoint=sys.argv[1], on_epoch=hook)\n"
             "from safetensors.torch import save_file; save_file(flow.state_dict(), sys.argv[2])\n"
         )
 
