@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bijecta.distributions.base import Distribution, SampleShape, full_shape
 from bijecta.distributions.normal import LOG_2_PI
+from bijecta.errors import InputError
 
 
 class CircularUniform(Distribution):
@@ -52,6 +53,9 @@ class VonMises(Distribution):
         features: number D of angles.
         concentration: :math:`\kappa` at the start, positive.
 
+    Raises:
+        InputError: ``concentration`` is not positive.
+
     References:
         D. Best, N. Fisher (1979), Efficient Simulation of the von Mises Distribution (the rejection sampler).
 
@@ -64,6 +68,8 @@ class VonMises(Distribution):
 
     def __init__(self, features: int, concentration: float = 1.0) -> None:
         super().__init__()
+        if not concentration > 0:
+            raise InputError(f"VonMises expects a positive concentration, got {concentration}.")
         self.mean = nn.Parameter(torch.zeros(features))
         self.log_concentration = nn.Parameter(torch.full((features,), math.log(concentration)))
 
