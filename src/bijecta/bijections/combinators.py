@@ -132,7 +132,10 @@ class Indexed(Bijection):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        z = self.bijection.initialise(x.index_select(-1, self.index), context)
+        try:
+            z = self.bijection.initialise(x.index_select(-1, self.index), context)
+        except InputError as error:
+            raise InputError(f"Counted from 0 among the columns {self.index.tolist()}: {error}") from error
         return x.index_copy(-1, self.index, z)
 
 
