@@ -93,7 +93,7 @@ def test_integrates_to_one_in_two_dimensions(name):
     x, weight = grid(CASES[name], 600)
     density = built(name, 2).log_prob(torch.cartesian_prod(x, x)).exp()
     total = (density * torch.cartesian_prod(weight, weight).prod(-1)).sum().detach()
-    # The edges of the second box lie inside the grid of the first: the midpoint rule sees them to a cell.
+    # The edges of a box lie within cells of the grid.
     assert float(total) == pytest.approx(1, abs=1e-2)
 
 
@@ -223,7 +223,7 @@ def array(x: Tensor) -> np.ndarray:
 
 
 NUMPY = {
-    "normal": lambda d, x: reference.standard_normal_log_prob(x),
+    "normal": lambda _, x: reference.standard_normal_log_prob(x),
     "diagonal": lambda d, x: reference.diagonal_normal_log_prob(x, array(d.mean), array(d.log_scale.exp())),
     "uniform": lambda d, x: reference.uniform_box_log_prob(x, array(d.low), array(d.high)),
     "student": lambda d, x: reference.student_t_log_prob(x, 0.0, 1.0, array(d.degrees)),
@@ -231,7 +231,7 @@ NUMPY = {
     "mixture": lambda d, x: reference.gaussian_mixture_log_prob(
         x, array(d.logits), array(d.mean), array(d.log_scale.exp())
     ),
-    "circular uniform": lambda d, x: reference.circular_uniform_log_prob(x),
+    "circular uniform": lambda _, x: reference.circular_uniform_log_prob(x),
     "von Mises": lambda d, x: reference.von_mises_log_prob(x, array(d.mean), array(d.log_concentration.exp())),
 }
 
@@ -249,7 +249,7 @@ def mixture_oracle(d: GaussianMixture) -> torch.distributions.Distribution:
 
 
 TORCH = {
-    "normal": lambda d: torch.distributions.Normal(torch.zeros(3).double(), 1.0),
+    "normal": lambda _: torch.distributions.Normal(torch.zeros(3).double(), 1.0),
     "diagonal": lambda d: torch.distributions.Normal(d.mean, d.log_scale.exp()),
     "uniform": lambda d: torch.distributions.Uniform(d.low, d.high),
     "student": lambda d: torch.distributions.StudentT(d.degrees),
