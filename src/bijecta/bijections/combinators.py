@@ -77,9 +77,9 @@ class Inverse(Bijection):
     Example:
         >>> import torch
         >>> from bijecta.bijections import Affine, Inverse
-        >>> halve = Inverse(Affine(shift=torch.zeros(1), scale=2 * torch.ones(1)))
-        >>> halve.forward(torch.tensor([3.0]))
-        tensor([1.5000])
+        >>> double = Inverse(Affine(shift=torch.zeros(1), scale=2 * torch.ones(1)))
+        >>> double.forward(torch.tensor([3.0]))
+        tensor([6.])
     """
 
     def __init__(self, bijection: Bijection) -> None:

@@ -57,14 +57,17 @@ class LULinear(Bijection):
         permutation: the fixed permutation P (default: none).
         event_ndim: 1 for vectors (\*B, D), 3 for images (\*B, C, H, W).
 
+    Raises:
+        InputError: ``permutation`` is not one.
+
     References:
         D. Kingma, P. Dhariwal (2018), Glow: Generative Flow with Invertible 1x1 Convolutions.
 
     Example:
         >>> import torch
         >>> from bijecta.bijections import LULinear
-        >>> LULinear(3).forward(torch.tensor([1.0, 2.0, 3.0]))
-        tensor([1., 2., 3.], grad_fn=<ViewBackward0>)
+        >>> LULinear(3).forward(torch.tensor([1.0, 2.0, 3.0])).detach()
+        tensor([1., 2., 3.])
     """
 
     index: Tensor
