@@ -27,7 +27,7 @@ from bijecta.data.schema import Column, Schema
 from bijecta.distributions import CircularUniform, Dequantised, Distribution, Normal, Product
 from bijecta.errors import InputError
 from bijecta.flows.flow import Flow
-from bijecta.flows.recipes import BASES, alternating_mask, choose
+from bijecta.flows.parts import BASES, alternating_mask, choose
 from bijecta.flows.registry import build, recipe
 from bijecta.nets import MLP, ContextScaler, ConvNet
 
