@@ -1,4 +1,4 @@
-"""Measure whether a flow survives saving and loading: does its state_dict hold all that it is?"""
+"""Measure whether a flow survives saving and loading: its state_dict has to hold all that it is."""
 
 from copy import deepcopy
 from typing import Any
