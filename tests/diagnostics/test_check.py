@@ -312,6 +312,8 @@ def test_wrong_arguments_are_refused() -> None:
         check(Normal(2))
     with pytest.raises(ShapeError, match="rows of shape"):
         check(flows.maf(2), torch.zeros(5, 3))
+    with pytest.raises(ShapeError, match="one context per row"):
+        check(flows.maf(2, context=1), torch.zeros(5, 2), torch.zeros(4, 1))
     with pytest.raises(InputError, match="at least 2 rows"):
         check(flows.maf(2), torch.zeros(1, 2))
     with pytest.raises(InputError, match="at least 2"):

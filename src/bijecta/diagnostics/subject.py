@@ -76,12 +76,16 @@ def make_subject(flow: Distribution, x: Tensor | None, context: Tensor | None, *
         rows = draw(own, samples, contexts, generator)
     else:
         rows = flow.noisy(x.to(like), generator) if isinstance(flow, Dequantised) else x.to(like)
+        if context is not None and len(context) not in (1, len(x)):
+            raise ShapeError(f"check expects one context per row, or one for all {len(x)}; got {len(context)}.")
     if own.event_shape is not None and tuple(rows.shape[1:]) != own.event_shape:
         raise ShapeError(f"check expects rows of shape (N, *{own.event_shape}), got {tuple(rows.shape)}.")
     if len(rows) < 2:
         raise InputError(f"check needs at least 2 rows to measure a spread, got {len(rows)}. 1000 are enough.")
-    contexts = None if contexts is None else contexts[:samples]
-    return Subject(flow, own, deepcopy(own).double(), rows[:samples].detach(), contexts, seed)
+    # Evenly spread rows: the first ones of a sorted file would be special.
+    chosen = torch.linspace(0, len(rows) - 1, min(samples, len(rows)), device=rows.device).round().long()
+    contexts = None if contexts is None else contexts[chosen]
+    return Subject(flow, own, deepcopy(own).double(), rows[chosen].detach(), contexts, seed)
 
 
 def _contexts(
