@@ -1,3 +1,76 @@
-"""Normalizing flows: exact densities and exact samples from an invertible map."""
+"""Normalizing flows: exact densities and exact samples from an invertible map.
+
+The names that most people need are here; each is loaded when it is first used, so that ``import bijecta`` is light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bijecta.data import infer_schema, read_table, toy
+    from bijecta.diagnostics import check
+    from bijecta.flows import (
+        RECIPES,
+        Flow,
+        build,
+        circular_nsf,
+        glow,
+        glow_image,
+        iaf,
+        made,
+        maf,
+        nice,
+        nsf,
+        nsf_autoregressive,
+        realnvp,
+        table,
+    )
+    from bijecta.persistence import load, save
+    from bijecta.training import FitConfig, fit, nll, reverse_kl
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "RECIPES",
+    "FitConfig",
+    "Flow",
+    "build",
+    "check",
+    "circular_nsf",
+    "fit",
+    "glow",
+    "glow_image",
+    "iaf",
+    "infer_schema",
+    "load",
+    "made",
+    "maf",
+    "nice",
+    "nll",
+    "nsf",
+    "nsf_autoregressive",
+    "read_table",
+    "realnvp",
+    "reverse_kl",
+    "save",
+    "table",
+    "toy",
+]
+
+_HOMES = {
+    "bijecta.data": ("infer_schema", "read_table", "toy"),
+    "bijecta.diagnostics": ("check",),
+    "bijecta.persistence": ("load", "save"),
+    "bijecta.training": ("FitConfig", "fit", "nll", "reverse_kl"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'bijecta' has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), "bijecta.flows")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,6 +1,6 @@
 """Is this flow what it claims to be, and how good is it? Plots and the HTML report are imported on their own."""
 
-from bijecta.diagnostics.check import check
+from bijecta.diagnostics.checking import check
 from bijecta.diagnostics.measurement import CheckReport, Measurement
 from bijecta.diagnostics.metrics import (
     Distance,
