@@ -98,7 +98,7 @@ class SeparateMLPs(nn.Module):
 
 
 def linear(features: int, out_features: int) -> nn.Linear:
-    """Make a linear layer with He-scaled weights, also for zero input features."""
+    """Make a linear layer with weights of variance 1 / features, also for zero input features."""
     # torch warns about weights without elements: make one column, then keep as many as there are inputs.
     layer = nn.Linear(max(1, features), out_features)
     bound = 1 / max(1, features) ** 0.5
