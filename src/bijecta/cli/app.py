@@ -1,0 +1,170 @@
+"""The commands. Only their options are here: what they do is imported when they run, so that --help is instant."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bijecta import __version__
+from bijecta.cli.options import FitOptions, command_of
+
+app = typer.Typer(
+    name="bijecta",
+    help="Normalizing flows: fit a density to a table, draw samples, score rows.",
+    epilog="Start with: bijecta demo. Exit codes: 0 done, 1 failed, 2 wrong usage, 70 fault in bijecta, 130 Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file, or the folder of a run.")]
+Output = Annotated[
+    str, typer.Option("--out", "-o", help="File (.csv .tsv .parquet .npz .npy .h5), or - for CSV on standard output.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Count = Annotated[int | None, typer.Option("-n", "--rows", min=1, help="How many rows.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bijecta {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Normalizing flows: fit a density to a table, draw samples, score rows."""
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(metavar="TOY", help="A toy set; see: bijecta toys.")] = "moons",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; replaced if it exists.")] = Path("runs/demo"),
+    seed: Seed = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+) -> None:
+    """Fit two moons in half a minute, and say where the pictures are."""
+    from bijecta.cli.listing import run_demo
+
+    run_demo(FitOptions(name, out=out, seed=seed, quiet=quiet, force=True, epochs=60, rows=10_000))
+
+
+def _fit(options: FitOptions) -> None:
+    """Fit a flow to a table or a toy set, and write a run folder.
+
+    Prints what every column is before training; says what is wrong with the data, and which option cures it.
+    """
+    from bijecta.cli.fitting import run_fit
+
+    run_fit(options)
+
+
+app.command("fit")(command_of(FitOptions, _fit))
+
+
+@app.command()
+def sample(
+    model: ModelPath,
+    n: Count = None,
+    context: Annotated[str | None, typer.Option(help="One context for all rows: 1.0,2.0")] = None,
+    context_file: Annotated[str | None, typer.Option(help="A table of contexts, or - for standard input.")] = None,
+    seed: Seed = 0,
+    out: Output = "-",
+) -> None:
+    """Draw samples, in the units and types of the data.
+
+    -n counts rows (default 1000); with --context-file, rows for each context (default 1).
+    """
+    from bijecta.cli.using import run_sample
+
+    run_sample(model, n, context, context_file, seed, out)
+
+
+@app.command()
+def score(
+    model: ModelPath,
+    data: Annotated[str, typer.Argument(help="A table or toy set, or - for CSV on standard input.")],
+    seed: Seed = 0,
+    out: Output = "-",
+) -> None:
+    """Compute log_prob of every row, in nats, per unit of the columns.
+
+    Columns are found by name; their order does not matter, and others are ignored.
+    """
+    from bijecta.cli.using import run_score
+
+    run_score(model, data, seed, out)
+
+
+@app.command()
+def check(
+    model: ModelPath,
+    data: Annotated[str | None, typer.Argument(help="Rows to check on (default: samples of the model).")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="How many rows to use.")] = 1000,
+    seed: Seed = 0,
+    json: AsJson = False,
+) -> None:
+    """Measure whether a model is what it claims to be; exit code 1 if not.
+
+    Round trips, log-determinants against autograd, the integral of the density, float32 against float64, samples
+    against the density, gradients, saving and loading.
+    """
+    from bijecta.cli.using import run_check
+
+    run_check(model, data, rows, seed, json=json)
+
+
+@app.command()
+def info(model: ModelPath, json: AsJson = False) -> None:
+    """Print what a model file says about itself."""
+    from bijecta.cli.using import run_info
+
+    run_info(model, json=json)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]) -> None:
+    """Make report.html of a run again, from the files in its folder."""
+    from bijecta.cli.pictures import run_report
+
+    run_report(run)
+
+
+@app.command()
+def toys(
+    name: Annotated[str | None, typer.Argument(metavar="TOY", help="Draw rows of this set instead.")] = None,
+    n: Count = None,
+    noise: Annotated[float | None, typer.Option(help="Noise level (default: that of the set).")] = None,
+    seed: Seed = 0,
+    out: Output = "-",
+    json: AsJson = False,
+) -> None:
+    """List the toy sets with their exact entropies, or draw rows of one."""
+    from bijecta.cli.listing import run_toys
+
+    run_toys(name, n, noise, seed, out, json=json)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Show the settings of this one.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the kinds of flow, or the settings of one."""
+    from bijecta.cli.listing import run_recipes
+
+    run_recipes(name, json=json)
+
+
+@app.command()
+def doctor(json: AsJson = False) -> None:
+    """Say what is installed, what is missing and how to get it."""
+    from bijecta.cli.doctor import run_doctor
+
+    run_doctor(json=json)

@@ -1,0 +1,62 @@
+"""The command `doctor`: what is installed, what is missing, and how to get it."""
+
+import importlib.metadata
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bijecta import __version__
+from bijecta.cli.console import show_json, show_table
+
+OPTIONAL = {
+    "pyarrow": ("data", "CSV and Parquet files"),
+    "h5py": ("data", "HDF5 files"),
+    "matplotlib": ("plots", "pictures and reports"),
+    "rich": ("cli", "the command line"),
+    "typer": ("cli", "the command line"),
+}
+
+
+def run_doctor(*, json: bool) -> None:
+    """Print the state of the installation."""
+    facts = {**_system(), **_machine()}
+    packages = {name: _package(name) for name in OPTIONAL}
+    if json:
+        show_json({**facts, "packages": packages})
+        return
+    rows = [(name, str(value)) for name, value in facts.items()]
+    rows += [(name, version or _cure(name)) for name, version in packages.items()]
+    show_table(("what", "found"), rows)
+
+
+def _system() -> dict[str, Any]:
+    return {
+        "bijecta": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": importlib.metadata.version("numpy"),
+        "safetensors": importlib.metadata.version("safetensors"),
+        "platform": platform.platform(),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "folder": f"{Path.cwd()} ({'writable' if os.access(Path.cwd(), os.W_OK) else 'NOT writable: use --out'})",
+    }
+
+
+def _package(name: str) -> str | None:
+    return importlib.metadata.version(name) if find_spec(name) else None
+
+
+def _cure(name: str) -> str:
+    extra, purpose = OPTIONAL[name]
+    return f'missing, needed for {purpose}: pip install "bijecta[{extra}]"'

@@ -1,0 +1,119 @@
+"""Model files with what the command line keeps beside the weights: schema, context columns, data, metrics."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bijecta.cli.folder import MODEL
+from bijecta.cli.problem import Array, Rows, numbers
+from bijecta.data import Column, Schema, Table
+from bijecta.distributions import Dequantised, Distribution
+from bijecta.errors import InputError
+from bijecta.flows import Flow
+from bijecta.persistence import load, read_header
+
+CHUNK = 50_000  # rows at once: bounds the memory, and is large enough to cost no time
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded flow, and what its columns are."""
+
+    flow: Distribution
+    schema: Schema
+    context: tuple[str, ...]
+    header: dict[str, Any]
+
+
+def model_path(path: Path) -> Path:
+    """Return the model file; a run folder stands for the model in it."""
+    return path / MODEL if path.is_dir() else path
+
+
+def load_model(path: Path) -> Model:
+    """Load a flow with its schema.
+
+    Raises:
+        InputError: there is no such file, or the flow is not one of tables.
+        FileFormatError: the file is truncated or foreign.
+    """
+    header = read_header(model_path(path))
+    flow = load(model_path(path))
+    metadata, inner = header["metadata"], inner_flow(flow)
+    if inner.event_shape is None or len(inner.event_shape) != 1:
+        raise InputError(
+            f"{path.name} is a model of arrays {inner.event_shape}, not of table rows. Use it from Python."
+        )
+    names = [f"x{number}" for number in range(inner.event_shape[0])]
+    plain = Schema(tuple(Column(name, "real") for name in names))
+    schema = Schema.from_json(metadata["schema"]) if "schema" in metadata else plain
+    context = tuple(metadata.get("context") or (f"context{number}" for number in range(inner.context)))
+    return Model(flow, schema, context, header)
+
+
+def inner_flow(flow: Distribution) -> Flow:
+    """Return the continuous flow inside a dequantised one, or the flow itself."""
+    inner = flow.distribution if isinstance(flow, Dequantised) else flow
+    if not isinstance(inner, Flow):
+        raise InputError(f"Expected a model of a Flow, got {type(inner).__name__}. Use it from Python.")
+    return inner
+
+
+def rows_of(model: Model, table: Table) -> Rows:
+    """Take the model's columns from a table, wherever they stand in it, after checking the values."""
+    model.schema.validate(table)
+    context = numbers(table, model.context) if model.context else None
+    return Rows(model.schema.matrix(table), context)
+
+
+@torch.no_grad()
+def log_prob(flow: Distribution, rows: Rows, seed: int) -> Array:
+    """Evaluate rows; the seed matters only where integers get noise."""
+    torch.manual_seed(seed)
+    return _joined([flow.log_prob(x, context) for x, context in _chunks(flow, rows)])
+
+
+@torch.no_grad()
+def to_latent(flow: Distribution, rows: Rows, seed: int) -> Array:
+    """Map rows to the latent space."""
+    torch.manual_seed(seed)
+    inner = inner_flow(flow)
+    noisy = flow.noisy if isinstance(flow, Dequantised) else lambda x: x
+    return _joined([inner.to_latent(noisy(x), context) for x, context in _chunks(flow, rows)])
+
+
+@torch.no_grad()
+def draw(flow: Distribution, count: int, context: Array | None, seed: int) -> Array:
+    """Draw samples; with contexts (N, C), one for each of them and ``count`` is ignored."""
+    generator = torch.Generator().manual_seed(seed)
+    if context is None:
+        sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
+        return _joined([flow.sample(size, generator=generator) for size in sizes])
+    given = as_tensor(flow, context)
+    return _joined([flow.sample((), part, generator=generator) for part in given.split(CHUNK)])
+
+
+def as_tensor(flow: Distribution, array: Array) -> Tensor:
+    """Return an array in the type of the flow's weights."""
+    return torch.as_tensor(array).to(next(flow.parameters()))
+
+
+def parameter_count(flow: Distribution) -> int:
+    """Count the trained numbers."""
+    return sum(math.prod(parameter.shape) for parameter in flow.parameters())
+
+
+def _chunks(flow: Distribution, rows: Rows) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for start in range(0, len(rows), CHUNK):
+        part = rows.take(np.arange(start, min(start + CHUNK, len(rows))))
+        yield as_tensor(flow, part.x), None if part.context is None else as_tensor(flow, part.context)
+
+
+def _joined(parts: list[Tensor]) -> Array:
+    return torch.cat(parts).double().numpy()

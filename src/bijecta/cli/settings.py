@@ -1,0 +1,99 @@
+"""From words on the command line to arguments of a recipe and settings of the training."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+import typer
+
+from bijecta.cli.options import FitOptions, did_you_mean, split_pairs
+from bijecta.errors import InputError
+from bijecta.flows import RECIPES
+from bijecta.training import FitConfig
+
+FROM_DATA = ("features", "context", "circular")
+
+
+def recipe_settings(name: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a recipe that a user may set; the others follow from the data."""
+    if name not in usable_recipes():
+        raise typer.BadParameter(
+            f"there is no recipe {name!r} for tables.{did_you_mean(name, usable_recipes())} "
+            f"Recipes: {', '.join(usable_recipes())}.",
+            param_hint="--recipe",
+        )
+    parameters = inspect.signature(RECIPES[name]).parameters
+    return {key: value for key, value in parameters.items() if key not in FROM_DATA}
+
+
+def usable_recipes() -> list[str]:
+    """Return the recipes that make a flow of columns."""
+    return [name for name, make in RECIPES.items() if "features" in inspect.signature(make).parameters]
+
+
+def parse_settings(options: FitOptions) -> tuple[dict[str, Any], FitConfig]:
+    """Sort the words of --set into arguments of the recipe and settings of the training.
+
+    Raises:
+        typer.BadParameter: a name is unknown, or a value is of the wrong type or out of its range.
+    """
+    known = recipe_settings(options.recipe)
+    recipe_types = get_type_hints(inspect.unwrap(RECIPES[options.recipe]))
+    config_types = get_type_hints(FitConfig)
+    arguments: dict[str, Any] = {}
+    training = {name: getattr(options, name) for name in config_types if hasattr(options, name)}
+    for name, text in split_pairs(options.set, "--set").items():
+        if name in known:
+            arguments[name] = convert(name, text, recipe_types[name])
+        elif name in config_types:
+            training[name] = convert(name, text, config_types[name])
+        else:
+            raise typer.BadParameter(_unknown(name, options.recipe, known), param_hint="--set")
+    try:
+        return arguments, FitConfig(**training)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def convert(name: str, text: str, kind: Any) -> Any:
+    """Read a value as the type that a signature asks for."""
+    for reader, accepts, expected in _READERS:
+        if accepts(kind):
+            try:
+                return reader(text)
+            except ValueError as error:
+                raise typer.BadParameter(f"{name} expects {expected}, got {text!r}.", param_hint="--set") from error
+    return text
+
+
+def _read_switch(text: str) -> bool:
+    switches = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in switches:
+        raise ValueError(text)
+    return switches[text.lower()]
+
+
+def _read_integers(text: str) -> list[int]:
+    return [int(part) for part in text.strip("[]()").split(",") if part.strip()]
+
+
+def _is(wanted: type) -> Callable[[Any], bool]:
+    """Recognise a type, alone or in a union with None."""
+    return lambda kind: kind in (wanted, wanted | None)
+
+
+_READERS: tuple[tuple[Callable[[str], Any], Callable[[Any], bool], str], ...] = (
+    (_read_switch, _is(bool), "true or false"),
+    (int, _is(int), "a whole number"),
+    (float, _is(float), "a number"),
+    (_read_integers, lambda kind: kind == Sequence[int], "whole numbers such as 64,64"),
+)
+
+
+def _unknown(name: str, recipe: str, known: Mapping[str, Any]) -> str:
+    training = [each.name for each in fields(FitConfig)]
+    return (
+        f"there is no setting {name!r}.{did_you_mean(name, [*known, *training])} "
+        f"The recipe {recipe} has {', '.join(known)}; the training has {', '.join(training)}."
+    )
