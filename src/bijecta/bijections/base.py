@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from bijecta.errors import ShapeError
+
 
 class Bijection(nn.Module, ABC):
     r"""An invertible map with parameters, from data x to latent z.
@@ -62,6 +64,13 @@ class Bijection(nn.Module, ABC):
         Most maps have no such parameters and only pass the data on.
         """
         return self.forward(x, context)
+
+
+def check_features(x: Tensor, features: int, event_ndim: int = 1) -> None:
+    """Raise a ShapeError unless x has as many features (channels) as the map: broadcasting would hide the mistake."""
+    if x.ndim < event_ndim or x.shape[-event_ndim] != features:
+        event = (features, "H", "W") if event_ndim == 3 else (features,)
+        raise ShapeError(f"Expected events of shape ({', '.join(map(str, event))}), got an input of {tuple(x.shape)}.")
 
 
 def sum_event(elementwise: Tensor, event_ndim: int) -> Tensor:

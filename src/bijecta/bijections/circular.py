@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections.base import Bijection
+from bijecta.bijections.base import Bijection, check_features
 from bijecta.bijections.preprocessing import check_interval
 from bijecta.functional.scalar import wrap
 
@@ -73,7 +73,9 @@ class Turn(Bijection):
         self.angle = nn.Parameter(torch.zeros(features))
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(x, len(self.angle))
         return wrap(x + self.angle, -math.pi, math.pi), x.new_zeros(x.shape[:-1])
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(z, len(self.angle))
         return wrap(z - self.angle, -math.pi, math.pi), z.new_zeros(z.shape[:-1])

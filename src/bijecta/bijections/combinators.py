@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections.base import Bijection
+from bijecta.bijections.base import Bijection, check_features
 from bijecta.errors import InputError, ShapeError
 
 
@@ -119,14 +119,16 @@ class Indexed(Bijection):
         super().__init__()
         if len(set(index)) != len(index) or not all(0 <= i < features for i in index):
             raise InputError(f"Indexed expects distinct columns between 0 and {features - 1}, got {list(index)}.")
-        self.bijection = bijection
+        self.bijection, self.features = bijection, features
         self.register_buffer("index", torch.tensor(list(index), dtype=torch.long))
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_features(x, self.features)
         z, ladj = self.bijection.forward_and_ladj(x.index_select(-1, self.index), context)
         return x.index_copy(-1, self.index, z), ladj
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_features(z, self.features)
         x, ladj = self.bijection.inverse_and_ladj(z.index_select(-1, self.index), context)
         return z.index_copy(-1, self.index, x), ladj
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections.base import Bijection, sum_event
+from bijecta.bijections.base import Bijection, check_features, sum_event
 from bijecta.bijections.univariate.base import Univariate
 from bijecta.errors import InputError
 from bijecta.nets.masked import MaskedMLP
@@ -54,6 +54,7 @@ class Elementwise(Bijection):
         return x, ladj.sum(-1)
 
     def _params(self, x: Tensor, context: Tensor | None) -> Tensor:
+        check_features(x, self.features)
         if self.conditioner is None:
             return self.params
         params: Tensor = self.conditioner(x[..., :0], context)
@@ -117,6 +118,7 @@ class Coupling(Bijection):
         return self._join(kept, changed), sum_event(ladj, self.event_ndim)
 
     def _split(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        check_features(x, len(self.restore), self.event_ndim)
         kept = x.index_select(-self.event_ndim, self.kept)
         changed = x.index_select(-self.event_ndim, self.transformed)
         params: Tensor = self.conditioner(kept, context)
@@ -165,6 +167,7 @@ class Autoregressive(Bijection):
         return z, ladj.sum(-1)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_features(z, len(self.columns))
         ladj = []
 
         def invert_one(feature: int, params: Tensor) -> Tensor:

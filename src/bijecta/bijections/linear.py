@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections.base import Bijection
+from bijecta.bijections.base import Bijection, check_features
 from bijecta.errors import InputError
 
 
@@ -37,9 +37,11 @@ class Permute(Bijection):
         self.register_buffer("index", torch.tensor(list(index)))
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(x, len(self.index), self.event_ndim)
         return x.index_select(-self.event_ndim, self.index), x.new_zeros(x.shape[: -self.event_ndim])
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(z, len(self.index), self.event_ndim)
         return z.index_select(-self.event_ndim, self.index.argsort()), z.new_zeros(z.shape[: -self.event_ndim])
 
 
@@ -85,6 +87,7 @@ class LULinear(Bijection):
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(x, len(self.bias), self.event_ndim)
         lower, upper = self._factors()
         matrix = (lower @ upper).index_select(0, self.index)
         x = x.movedim(-self.event_ndim, -1)
@@ -92,6 +95,7 @@ class LULinear(Bijection):
         return z.movedim(-1, -self.event_ndim), self._ladj(z)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(z, len(self.bias), self.event_ndim)
         lower, upper = self._factors()
         z = z.movedim(-self.event_ndim, -1)
         shifted = (z - self.bias).index_select(-1, self.index.argsort())
@@ -156,10 +160,12 @@ class ActNorm(Bijection):
         return self.forward(x, context)
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(x, len(self.bias), self.event_ndim)
         z = (x + self._per_feature(self.bias)) * self._per_feature(self.log_scale).exp()
         return z, self._ladj(x)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(z, len(self.bias), self.event_ndim)
         x = z * self._per_feature(-self.log_scale).exp() - self._per_feature(self.bias)
         return x, -self._ladj(z)
 

@@ -7,7 +7,7 @@ the support of the data.
 import torch
 from torch import Tensor
 
-from bijecta.bijections.base import Bijection
+from bijecta.bijections.base import Bijection, check_features
 from bijecta.errors import InputError
 from bijecta.functional.scalar import log_map, logit_map
 
@@ -46,6 +46,7 @@ class Affine(Bijection):
         return z * self.scale + self.shift, self._ladj(z)
 
     def _ladj(self, x: Tensor) -> Tensor:
+        check_features(x, len(self.scale))
         return self.scale.abs().log().sum().to(x.dtype).expand(x.shape[:-1])
 
 
@@ -79,6 +80,7 @@ class Standardise(Bijection):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        check_features(x, len(self.scale))
         columns = x.reshape(-1, x.shape[-1]).double()
         mean, scale = columns.mean(0), columns.std(0, correction=0)
         # Rounding leaves a constant column a tiny spread: compare with what its own magnitude can resolve.
@@ -93,9 +95,11 @@ class Standardise(Bijection):
         return self.forward(x, context)
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(x, len(self.scale))
         return (x - self.mean) / self.scale, -self.scale.log().sum().expand(x.shape[:-1])
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        check_features(z, len(self.scale))
         return z * self.scale + self.mean, self.scale.log().sum().expand(z.shape[:-1])
 
 
