@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bijecta import bijections
 from bijecta.bijections import Bijection
 from bijecta.errors import ShapeError
 from contract.table import CASES, Case, built, contexts, inputs, latents
@@ -37,6 +38,12 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor, event_ndim_out: in
     z = function(x).flatten(-event_ndim_out)
     rows = [torch.autograd.grad(z[..., i].sum(), x, retain_graph=True)[0].flatten(1) for i in range(z.shape[-1])]
     return torch.stack(rows, -2)
+
+
+def test_every_bijection_and_univariate_has_a_line():
+    kinds = {item for item in vars(bijections).values() if isinstance(item, type) and issubclass(item, nn.Module)}
+    met = {type(module) for case in CASES.values() for module in case.make().modules()}
+    assert {kind.__name__ for kind in kinds - met} == {"Bijection", "Univariate"}
 
 
 @every_case
@@ -351,3 +358,19 @@ def test_a_bad_row_spoils_no_other(name, direction, bad):
     torch.testing.assert_close(ladj_spoiled[others], ladj[others], **EXACT)
     if bad != bad:
         assert spoiled[2].isnan().any()
+
+
+# They act on numbers or pixels one by one: any number of features is right.
+ANY_WIDTH = ("log", "log/lower", "logit", "logit/interval", "wrap", "wrap/degrees", "inverse/log", "squeeze")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ANY_WIDTH])
+@both_ways
+def test_an_event_of_another_shape_is_an_error(name, direction):
+    """Broadcasting or index_select would return numbers that are wrong."""
+    case = CASES[name]
+    bijection, shape = built(case), event_sizes(case, direction)[0]
+    for width in (shape[0] + 1, shape[0] + 4):
+        wrong = torch.full((4, width, *shape[1:]), 0.5).double()
+        with pytest.raises((ShapeError, RuntimeError)):
+            mapping(bijection, direction)(wrong, contexts(case, (4,)))
