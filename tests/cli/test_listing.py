@@ -9,6 +9,7 @@ import pytest
 from bijecta import __version__
 from bijecta.cli import fitting, guard
 from bijecta.cli.options import FitOptions
+from bijecta.cli.settings import usable_recipes
 from bijecta.data import TOYS, toy
 from bijecta.flows import RECIPES
 
@@ -27,7 +28,7 @@ def test_toy_rows(bijecta):
     assert "Did you mean rings?" in bijecta("toys", "ring").words
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("table", "glow_image")])
+@pytest.mark.parametrize("name", usable_recipes())
 def test_recipes_have_defaults_and_meanings(bijecta, name):
     settings = bijecta("recipes", name, "--json").json()[name]["settings"]
     signature = inspect.signature(RECIPES[name]).parameters

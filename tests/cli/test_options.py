@@ -2,6 +2,7 @@
 
 import inspect
 import shlex
+from collections.abc import Sequence
 from dataclasses import fields
 
 import pytest
@@ -45,7 +46,7 @@ def test_every_setting_of_every_recipe_can_be_written(name):
         ({"set": ["layer=3"]}, "Did you mean layers?"),
         ({"set": ["learning_rates=3"]}, "Did you mean learning_rate?"),
         ({"set": ["layers=three"]}, "layers expects a whole number, got 'three'"),
-        ({"set": ["hidden=64;64"]}, "hidden expects whole numbers such as 64,64"),
+        ({"set": ["hidden=64;64"]}, "hidden expects a whole number, or several with commas"),
         ({"set": ["ema=much"]}, "ema expects a number"),
         ({"set": ["layers"]}, "expected name=value, got 'layers'"),
         ({"set": ["features=3"]}, "there is no setting 'features'"),
@@ -64,6 +65,8 @@ def test_what_is_wrong_is_named(options, said):
 def test_numbers_survive_as_text(number, integer):
     assert convert("a", repr(number), float) == number
     assert convert("a", str(integer), int | None) == integer
+    assert convert("a", f"{number!r},{number!r}", Sequence[float]) == [number] * 2
+    assert convert("a", "None", Sequence[float] | None) is None
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("No", False), ("1", True)])

@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -58,13 +59,17 @@ def parse_settings(options: FitOptions) -> tuple[dict[str, Any], FitConfig]:
 
 def convert(name: str, text: str, kind: Any) -> Any:
     """Read a value as the type that a signature asks for."""
-    for reader, accepts, expected in _READERS:
-        if accepts(kind):
-            try:
-                return reader(text)
-            except ValueError as error:
-                raise typer.BadParameter(f"{name} expects {expected}, got {text!r}.", param_hint="--set") from error
-    return text
+    if get_origin(kind) in (Union, UnionType):
+        if text.lower() == "none":
+            return None
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    many = get_origin(kind) is Sequence
+    reader, expected = _READERS.get(get_args(kind)[0] if many else kind, (str, "text"))
+    try:
+        return [reader(part) for part in text.strip("[]()").split(",") if part.strip()] if many else reader(text)
+    except ValueError as error:
+        expected = f"{expected}, or several with commas" if many else expected
+        raise typer.BadParameter(f"{name} expects {expected}, got {text!r}.", param_hint="--set") from error
 
 
 def _read_switch(text: str) -> bool:
@@ -74,21 +79,11 @@ def _read_switch(text: str) -> bool:
     return switches[text.lower()]
 
 
-def _read_integers(text: str) -> list[int]:
-    return [int(part) for part in text.strip("[]()").split(",") if part.strip()]
-
-
-def _is(wanted: type) -> Callable[[Any], bool]:
-    """Recognise a type, alone or in a union with None."""
-    return lambda kind: kind in (wanted, wanted | None)
-
-
-_READERS: tuple[tuple[Callable[[str], Any], Callable[[Any], bool], str], ...] = (
-    (_read_switch, _is(bool), "true or false"),
-    (int, _is(int), "a whole number"),
-    (float, _is(float), "a number"),
-    (_read_integers, lambda kind: kind == Sequence[int], "whole numbers such as 64,64"),
-)
+_READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    bool: (_read_switch, "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+}
 
 
 def _unknown(name: str, recipe: str, known: Mapping[str, Any]) -> str:
