@@ -1,5 +1,7 @@
 """Pure tensor functions: each formula once, returning ``(y, ladj)``."""
 
+from bijecta.functional.inversion import invert_monotone
+from bijecta.functional.monotone import bernstein, gauss_legendre, integrated_network, sigmoidal, sum_of_squares
 from bijecta.functional.polynomial import (
     cubic_spline,
     cubic_spline_params,
@@ -13,8 +15,12 @@ from bijecta.functional.scalar import affine, log_map, logit_map, soft_clip, wra
 
 __all__ = [
     "affine",
+    "bernstein",
     "cubic_spline",
     "cubic_spline_params",
+    "gauss_legendre",
+    "integrated_network",
+    "invert_monotone",
     "linear_spline",
     "linear_spline_params",
     "log_map",
@@ -23,6 +29,8 @@ __all__ = [
     "quadratic_spline_params",
     "rational_quadratic",
     "rational_quadratic_params",
+    "sigmoidal",
     "soft_clip",
+    "sum_of_squares",
     "wrap",
 ]
