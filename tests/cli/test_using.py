@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_pipes(toy_run, tmp_path):
         said = source.stderr.read()
     assert said == ""
     assert source.returncode != 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_message(tmp_path):
+    code = "import sys; from bijecta.cli import main; sys.exit(main(sys.argv[1:]))"
+    with Path("/dev/full").open("w") as full:
+        outcome = finish(spawn(code, tmp_path, "toys", "moons", "-n", "5", stdout=full))
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
+        "Error: No space left on device. What was written is kept. Check permissions and free space."
+    ]
 
 
 def test_check_passes_a_sound_model(bijecta, toy_run, table_run, table_file):

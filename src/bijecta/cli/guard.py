@@ -43,16 +43,22 @@ def _explain(error: Exception) -> int:
     if isinstance(error, BijectaError):
         complain(str(error))
         return EXPECTED
-    if isinstance(error, BrokenPipeError):
-        # The reader has gone, as in `bijecta sample ... | head`: there is nobody to tell, and nothing left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXPECTED
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        complain(f"{error.strerror or error}{where}. What was written is kept. Check permissions and free space.")
+        _give_up_output()
+        if not isinstance(error, BrokenPipeError):  # the reader has gone, as in `| head`: there is nobody to tell
+            where = f" ({error.filename})" if error.filename else ""
+            complain(f"{error.strerror or error}{where}. What was written is kept. Check permissions and free space.")
         return EXPECTED
     if isinstance(error, MemoryError):
         complain("The memory is full. Try fewer rows, a smaller --batch-size, or a smaller model.")
         return EXPECTED
     complain(f"Unexpected {type(error).__name__}: {error}\nThis is a fault in bijecta. {DEBUG}=1 shows the traceback.")
     return FAULT
+
+
+def _give_up_output() -> None:
+    """Throw away output that cannot be written: at exit, Python would try again and complain in its own words."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
