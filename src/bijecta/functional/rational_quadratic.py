@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bijecta.functional import kernels
+from bijecta.functional.kernels import SplineSettings
 from bijecta.functional.knots import at_ends, count_bins, find_bin, match_dtype, require_slope, unit_knots, within
 from bijecta.functional.scalar import soft_clip, wrap
 
@@ -90,7 +92,13 @@ def rational_quadratic(
     bins = count_bins(params, per_bin=3, extra=-1 if circular is False else 0, min_bin=min_bin)
     require_slope(min_slope)
     bound = match_dtype(bound, x)
-    widths, heights, slopes = params.to(x.dtype).tensor_split((bins, 2 * bins), -1)
+    settings = SplineSettings(bins, bound, circular, inverse, min_bin, min_slope)
+    return kernels.rational_quadratic(_plain, x, params.to(x.dtype), settings)
+
+
+def _plain(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    bins, bound, circular, inverse, min_bin, min_slope = settings
+    widths, heights, slopes = params.tensor_split((bins, 2 * bins), -1)
     knots = _Table(unit_knots(widths, min_bin), unit_knots(heights, min_bin), _close(slopes, circular))
     curve = partial(_curve, knots=knots, inverse=inverse, slope_limit=-math.log(min_slope))
     y, ladj = within(_wrap(x, bound, circular), bound, curve)

@@ -1,0 +1,79 @@
+"""Compile the optional native kernels when hatchling builds a wheel or an editable install.
+
+Without a working C++ compiler the package is pure Python and computes the same numbers from plain tensor operations.
+`python hatch_build.py` compiles in place.
+"""
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import sys_tags
+
+# A folder of this name is ignored by git and left out of wheels, except for what the hook adds.
+FOLDER = Path("bijecta/functional/kernels/build")
+# No -ffast-math: NaN and infinity have their meaning. Contraction to fused multiply-add is wanted.
+FLAGS = "-O3 -std=c++17 -fPIC -shared -fvisibility=hidden -ffp-contract=fast -fno-math-errno -fno-trapping-math"
+INSTRUCTION_SETS = {"baseline": ""}
+if platform.machine().lower() in {"x86_64", "amd64"}:
+    INSTRUCTION_SETS |= {
+        "avx2": "-mavx2 -mfma",
+        "avx512": "-mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl",
+    }
+
+
+class NativeKernels(BuildHookInterface):
+    """Add one shared library per instruction set to the wheel, or nothing."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        target = root / "src" / FOLDER if version == "editable" else Path(tempfile.mkdtemp(prefix="bijecta-")) / "build"
+        built = build(root, target)
+        if not built:
+            self.app.display_warning("No native kernels: no C++ compiler, or it failed. Plain PyTorch will be used.")
+            return
+        platform_tag = next(t.platform for t in sys_tags() if "linux_" not in t.platform or t.platform[:5] == "linux")
+        # The libraries know nothing of Python: one wheel serves all of its versions.
+        build_data["tag"] = f"py3-none-{platform_tag}"
+        build_data["pure_python"] = False
+        if version != "editable":
+            build_data["force_include"].update({str(file): str(FOLDER / file.name) for file in built})
+
+
+def build(root: Path, target: Path) -> list[Path]:
+    """Compile every instruction set at once into a folder; return the libraries that could be built."""
+    shutil.rmtree(target, ignore_errors=True)
+    compiler = find_compiler()
+    if compiler is None:
+        return []
+    target.mkdir(parents=True)
+    sources = [str(path) for path in sorted((root / "csrc").glob("*.cpp"))]
+    running = {}
+    for name, flags in INSTRUCTION_SETS.items():
+        file = target / f"{name}.so"
+        command = [*compiler, *FLAGS.split(), *flags.split(), *sources, "-o", str(file)]
+        running[file] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    built = [file for file, process in running.items() if process.wait() == 0]
+    return built if target / "baseline.so" in built else []
+
+
+def find_compiler() -> list[str] | None:
+    """Take CXX from the environment, or the first usual name on the path."""
+    if sys.platform == "win32":
+        return None
+    candidates = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["g++"], ["clang++"]]
+    return next((command for command in candidates if shutil.which(command[0])), None)
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    made = build(here, here / "src" / FOLDER)
+    print("\n".join(str(file) for file in made) or "nothing was built")  # noqa: T201
+    sys.exit(not made)

@@ -1,0 +1,9 @@
+"""Fused native versions of some formulas, optional: the plain versions define them, and compute the same without them.
+
+Everything that chooses between the two is in `dispatch.py`; `BIJECTA_NATIVE=0` in the environment always chooses plain.
+"""
+
+from bijecta.functional.kernels.library import status
+from bijecta.functional.kernels.spline import SplineSettings, rational_quadratic
+
+__all__ = ["SplineSettings", "rational_quadratic", "status"]

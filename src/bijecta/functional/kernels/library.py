@@ -1,0 +1,88 @@
+"""The shared library of native kernels that fits this processor, if the package was built with one."""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import torch
+
+INTERFACE = 1
+FOLDER = Path(__file__).parent / "build"
+
+
+def status() -> str:
+    """Say whether native kernels are used, and if not, why.
+
+    Returns:
+        One line, such as "native AVX-512, built with g++ 12.2.0" or "absent: ...".
+
+    Example:
+        >>> status().split(":")[0] in {"off", "absent"} or status().startswith("native")
+        True
+    """
+    return _load()[1]
+
+
+def library() -> ctypes.CDLL | None:
+    """Load the native library once.
+
+    Returns:
+        The library, or None where it is absent, unusable or switched off.
+
+    Example:
+        >>> (library() is None) == (not status().startswith("native"))
+        True
+    """
+    return _load()[0]
+
+
+@cache  # A process can hold one copy of a shared library anyway; the choice is made when it is first needed.
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    if os.environ.get("BIJECTA_NATIVE") == "0":
+        return None, "off: BIJECTA_NATIVE=0 is set"
+    files = [file for name in usable_instruction_sets() if (file := FOLDER / f"{name}.so").is_file()]
+    if not files:
+        return None, "absent: no working C++ compiler when bijecta was installed"
+    return open_library(files[0])
+
+
+def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
+    """Open one shared library of kernels and declare its functions.
+
+    Args:
+        file: where it is.
+
+    Returns:
+        The library, or None, and one line for `status`.
+
+    Example:
+        >>> open_library(Path("nowhere.so"))[0] is None
+        True
+    """
+    try:
+        native = ctypes.CDLL(str(file))
+    except OSError as error:
+        return None, f"absent: {error}"
+    if native.bijecta_interface() != INTERFACE:
+        return None, "absent: built from other sources than this version; reinstall bijecta"
+    native.bijecta_build.restype = ctypes.c_char_p
+    for dtype in ("float", "double"):
+        getattr(native, f"rational_quadratic_{dtype}").argtypes = [ctypes.c_void_p] * 5
+        getattr(native, f"rational_quadratic_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
+    return native, f"native {native.bijecta_build().decode()}"
+
+
+def usable_instruction_sets() -> list[str]:
+    """List the instruction sets of this processor, best first; torch has asked it already.
+
+    Returns:
+        Names of libraries.
+
+    Example:
+        >>> usable_instruction_sets()[-1]
+        'baseline'
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    better = {"AVX512": ["avx512", "avx2"], "AVX2": ["avx2"]}
+    return [*better.get(capability, []), "baseline"]

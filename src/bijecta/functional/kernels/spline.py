@@ -1,0 +1,179 @@
+"""The native rational-quadratic spline, as an operation of autograd that saves nothing but its inputs."""
+
+import ctypes
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from bijecta.functional.kernels.dispatch import can_run_natively
+from bijecta.functional.kernels.library import library
+
+
+class SplineSettings(NamedTuple):
+    """What a spline needs beside its elements and parameters; see `bijecta.functional.rational_quadratic`."""
+
+    bins: int
+    bound: float | Tensor
+    circular: bool | Tensor
+    inverse: bool
+    min_bin: float
+    min_slope: float
+
+
+_SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
+
+Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
+
+
+def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    """Compute a rational-quadratic spline, natively where that is possible.
+
+    Args:
+        plain: the same map by tensor operations: the definition, the fallback, and what is differentiated twice.
+        x: elements of shape (*B,).
+        params: raw parameters in x's dtype, of shape (*B, P), broadcastable against x[..., None].
+        settings: everything else.
+
+    Returns:
+        y and ladj, both of the broadcast shape (*B,).
+
+    Reference:
+        Durkan et al., "Neural spline flows" (2019).
+
+    Example:
+        >>> settings = SplineSettings(1, 5.0, False, False, 1e-3, 1e-3)
+        >>> def plain(x, params, settings):
+        ...     return x, torch.zeros_like(x)
+        >>> y, ladj = rational_quadratic(plain, torch.zeros(3), torch.zeros(3, 2), settings)
+        >>> y, ladj
+        (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
+    """
+    if not can_run_natively(x, params, settings.bound, settings.circular) or _wants_gradient(settings.bound):
+        return plain(x, params, settings)
+    if x.shape != params.shape[:-1]:
+        shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
+        x, params = x.expand(shape), params.expand(*shape, params.shape[-1])
+    if torch.is_grad_enabled() and (x.requires_grad or params.requires_grad):
+        y, ladj = _FusedSpline.apply(x, params, settings, plain)
+        return y, ladj
+    return _map(x, params, settings)
+
+
+def _wants_gradient(bound: float | Tensor) -> bool:
+    return isinstance(bound, Tensor) and bound.requires_grad
+
+
+class _FusedSpline(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, params)
+        ctx.settings, ctx.plain = settings, plain
+        ctx.set_materialize_grads(False)
+        return _map(x, params, settings)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, params = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiate_plainly(x, params, ctx.settings, ctx.plain, gradients), None, None
+        return *_differentiate(x, params, ctx.settings, gradients), None, None
+
+
+def _differentiate_plainly(
+    x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, gradients: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Differentiate the plain version, so that the result can be differentiated again."""
+    # Fresh views: if params were computed from x, that path is not this operation's business.
+    inputs = x.view_as(x), params.view_as(params)
+    pairs = [(y, g) for y, g in zip(plain(*inputs, settings), gradients, strict=True) if g is not None]
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    outputs, upstream = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, upstream, create_graph=True))
+    g_x, g_params = (next(found) if tensor.requires_grad else None for tensor in inputs)
+    return g_x, g_params
+
+
+# --- the boundary to native code ---------------------------------------------------------------------------------
+
+
+class _NativeSpline(ctypes.Structure):
+    """`struct Spline` of csrc/rational_quadratic.cpp."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("bins", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("bounds", ctypes.c_void_p),
+        ("circulars", ctypes.c_void_p),
+        ("bound", ctypes.c_double),
+        ("min_bin", ctypes.c_double),
+        ("slope_limit", ctypes.c_double),
+        ("circular", ctypes.c_int32),
+        ("boundary_logit", ctypes.c_int32),
+        ("inverse", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+    )
+
+
+def _map(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    x, params = _in_memory(x), _in_memory(params)
+    y, ladj = torch.empty_like(x), torch.empty_like(x)
+    _call("rational_quadratic", settings, x, params, y, ladj)
+    return y, ladj
+
+
+def _differentiate(
+    x: Tensor, params: Tensor, settings: SplineSettings, gradients: tuple[Tensor | None, ...]
+) -> tuple[Tensor, Tensor]:
+    x, params = _in_memory(x), _in_memory(params)
+    g_y, g_ladj = (None if gradient is None else _in_memory(gradient) for gradient in gradients)
+    g_x, g_params = torch.empty_like(x), torch.empty_like(params)
+    _call("rational_quadratic_gradient", settings, x, params, g_y, g_ladj, g_x, g_params)
+    return g_x, g_params
+
+
+def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None) -> None:
+    native = library()
+    if native is None:  # pragma: no cover - `can_run_natively` has looked already
+        raise RuntimeError("The native library is gone.")
+    bins, bound, circular, inverse, min_bin, min_slope = settings
+    columns = x.shape[-1:]
+    if any(isinstance(setting, Tensor) and setting.dim() > 1 for setting in (bound, circular)):
+        columns = x.shape  # not one setting per column, but one per element
+    bounds, one_bound = _split(bound, columns, x.dtype)
+    circulars, one_circular = _split(circular, columns, torch.bool)
+    described = _NativeSpline(
+        x.numel(),
+        bins,
+        columns.numel(),
+        _address(bounds),
+        _address(circulars),
+        one_bound,
+        min_bin,
+        -math.log(min_slope),
+        one_circular,
+        circular is not False,
+        inverse,
+        torch.get_num_threads(),
+    )
+    function = getattr(native, name + _SUFFIX[x.dtype])
+    function(ctypes.byref(described), _address(x), *map(_address, others))
+
+
+def _split(setting: float | Tensor, columns: torch.Size, dtype: torch.dtype) -> tuple[Tensor | None, float]:
+    """Give the native side an array of one entry per column, or one number."""
+    if isinstance(setting, Tensor):
+        return _in_memory(setting.to(dtype).expand(columns)), 0
+    return None, setting
+
+
+def _in_memory(tensor: Tensor) -> Tensor:
+    """Lay the numbers out one after the other, with their signs written out."""
+    return tensor.resolve_neg().contiguous()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,115 @@
+// Runs every kernel over random and edge inputs, for the sanitizers; measures exp, log and tanh against libm.
+
+#include <cstdio>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "rational_quadratic.cpp"
+
+using namespace bijecta;
+
+static int failures = 0;
+static std::mt19937_64 generator(0);
+
+template <class T> std::vector<T> normal(size_t count, double spread) {
+    std::normal_distribution<double> draw(0, spread);
+    std::vector<T> values(count);
+    for (T& value : values) value = T(draw(generator));
+    return values;
+}
+
+template <class T> void put_edges_in(std::vector<T>& x, T bound) {
+    const T inf = std::numeric_limits<T>::infinity();
+    const T edges[] = {0, bound, -bound, std::nextafter(bound, inf), std::nextafter(bound, T(0)), T(1e30), inf, -inf,
+                       std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::denorm_min()};
+    for (size_t i = 0; i < x.size(); i += 3) x[i] = edges[i / 3 % 10];
+}
+
+// All buffers have exactly the size that the kernel may touch.
+template <class T> void run(int64_t count, int64_t bins, bool circular, bool inverse, double spread, int64_t columns) {
+    const size_t parameters = size_t(3 * bins - (circular ? 0 : 1));
+    std::vector<T> x = normal<T>(size_t(count), 4), params = normal<T>(size_t(count) * parameters, spread);
+    put_edges_in<T>(x, 5);
+    std::vector<T> bounds(size_t(columns), T(5)), y(x), ladj(x), g_x(x), g_params(params);
+    std::vector<uint8_t> circulars(static_cast<size_t>(columns), 0);
+    for (size_t c = 0; c < circulars.size(); c += 2) circulars[c] = circular;
+    const std::vector<T> g_y = normal<T>(x.size(), 1), g_ladj = normal<T>(x.size(), 1);
+    const bool each = columns > 1;
+    const Spline spline{count, bins, columns, each ? bounds.data() : nullptr, each ? circulars.data() : nullptr,
+                        5.0, 1e-3, 6.9, circular, circular, inverse, 2};
+    map<T>(spline, x.data(), params.data(), y.data(), ladj.data());
+    differentiate_all<T>(spline, x.data(), params.data(), {g_y.data(), g_ladj.data(), g_x.data(), g_params.data()});
+    differentiate_all<T>(spline, x.data(), params.data(), {nullptr, g_ladj.data(), g_x.data(), g_params.data()});
+    for (size_t i = 0; i < x.size(); ++i) {
+        const bool lost = circular && std::isinf(x[i]);
+        if (std::isnan(y[i]) != (std::isnan(x[i]) || (lost && (!each || i % size_t(columns) % 2 == 0)))) ++failures;
+    }
+}
+
+template <class T> void run_all() {
+    for (int64_t bins : {1, 2, 3, 4, 5, 8, 16, 33})
+        for (int64_t count : {0, 1, 3, 15, 16, 17, 100, 5000})
+            for (bool circular : {false, true})
+                for (bool inverse : {false, true}) {
+                    run<T>(count, bins, circular, inverse, 1, 1);
+                    run<T>(count, bins, circular, inverse, 1e4, 3);
+                }
+}
+
+template <class T, class Function, class Exact>
+void compare(const char* name, double low, double high, Function function, Exact exact, double bar) {
+    std::uniform_real_distribution<double> draw(low, high);
+    double worst = 0;
+    for (int i = 0; i < 20000; ++i) {
+        const T x = T(draw(generator));
+        const long double expected = exact(static_cast<long double>(x));
+        const T unit = std::nextafter(std::fabs(T(expected)), std::numeric_limits<T>::infinity()) - std::fabs(T(expected));
+        const double error = double(std::fabs(static_cast<long double>(function(splat<T>(x))[0]) - expected) / unit);
+        worst = error > worst ? error : worst;
+    }
+    std::printf("%-28s %d bytes, on [%g, %g]: %.2f units in the last place\n", name, int(sizeof(T)), low, high, worst);
+    if (!(worst <= bar)) ++failures;
+}
+
+template <class T> void check(bool holds, const char* what) {
+    if (!holds) std::printf("%d bytes: %s\n", int(sizeof(T)), what), ++failures;
+}
+
+template <class T> void measure() {
+    using std::log, std::exp, std::tanh;
+    const auto own_exp = [](Vec<T> v) { return bijecta::exp<T>(v); };
+    const auto own_log = [](Vec<T> v) { return bijecta::log<T>(v); };
+    const auto own_tanh = [](Vec<T> v) { return bijecta::tanh<T>(v).value; };
+    const auto own_slope = [](Vec<T> v) { return bijecta::tanh<T>(v).derivative; };
+    const auto l_exp = [](long double v) { return exp(v); };
+    const auto l_log = [](long double v) { return log(v); };
+    const auto l_tanh = [](long double v) { return tanh(v); };
+    const auto l_slope = [](long double v) { return 1 / (std::cosh(v) * std::cosh(v)); };
+    compare<T>("exp", -80, 80, own_exp, l_exp, 2);
+    compare<T>("exp", -1e-3, 1e-3, own_exp, l_exp, 2);
+    compare<T>("log", 1e-6, 3, own_log, l_log, 2);
+    compare<T>("log", 0.999, 1.001, own_log, l_log, 2);
+    compare<T>("log", 1e-30, 1e30, own_log, l_log, 2);
+    compare<T>("tanh", -2, 2, own_tanh, l_tanh, 3);
+    compare<T>("tanh", -1e-3, 1e-3, own_tanh, l_tanh, 3);
+    compare<T>("derivative of tanh", -20, 20, own_slope, l_slope, 5);
+    const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+    check<T>(own_exp(splat<T>(-inf))[0] == 0 && own_exp(splat<T>(inf))[0] == inf, "exp of infinity");
+    check<T>(own_log(splat<T>(0))[0] == -inf && own_log(splat<T>(inf))[0] == inf, "log of 0 and infinity");
+    check<T>(std::isnan(own_log(splat<T>(-1))[0]), "log below 0");
+    check<T>(std::fabs(own_log(splat<T>(std::numeric_limits<T>::denorm_min()))[0] -
+                       T(l_log(std::numeric_limits<T>::denorm_min()))) < 1e-4, "log of the smallest number");
+    check<T>(own_tanh(splat<T>(inf))[0] == 1 && own_tanh(splat<T>(-inf))[0] == -1, "tanh of infinity");
+    for (const auto& value : {own_exp(splat<T>(nan)), own_log(splat<T>(nan)), own_tanh(splat<T>(nan))})
+        check<T>(std::isnan(value[0]), "NaN");
+}
+
+int main() {
+    measure<float>();
+    measure<double>();
+    run_all<float>();
+    run_all<double>();
+    std::printf("%d failures\n", failures);
+    return failures != 0;
+}
