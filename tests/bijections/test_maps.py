@@ -21,9 +21,11 @@ from bijecta.bijections import (
     Squeeze,
     Standardise,
     Turn,
+    Whiten,
     Wrap,
 )
 from bijecta.errors import InputError, ShapeError
+from bijecta.flows import realnvp
 from bijecta.nets import MLP
 
 
@@ -156,3 +158,31 @@ def test_indexed_leaves_the_other_columns_alone():
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+class TestWhiten:
+    def rows(self, n: int) -> torch.Tensor:
+        mix = torch.tensor([[1.0, 0.8, 0.0], [0.0, 0.5, 0.3], [0.0, 0.0, 2.0]])
+        return torch.randn(n, 3, generator=torch.Generator().manual_seed(0)).double() @ mix.double()
+
+    def test_uncorrelates_and_agrees_with_a_gaussian(self):
+        x = self.rows(100_000)
+        layer = Whiten(3).double()
+        z = layer.initialise(x)
+        torch.testing.assert_close(torch.cov(z.T), torch.eye(3).double(), rtol=0, atol=2e-3)
+        _, ladj = layer.forward_and_ladj(x[:1])
+        assert ladj.item() == pytest.approx(-0.5 * torch.logdet(torch.cov(x.T)).item(), abs=1e-3)
+
+    @pytest.mark.parametrize("n", [2, 3, 4])
+    def test_few_rows_still_give_an_invertible_map(self, n: int):
+        layer = Whiten(3).double()
+        z = layer.initialise(self.rows(n))
+        assert z.isfinite().all()
+        torch.testing.assert_close(layer.inverse(z), self.rows(n))
+
+    def test_a_fresh_flow_is_the_gaussian_of_its_data(self):
+        x = self.rows(50_000)
+        flow = realnvp(3).double()
+        flow.initialise(x)
+        gaussian = torch.distributions.MultivariateNormal(x.mean(0), torch.cov(x.T))
+        torch.testing.assert_close(flow.log_prob(x[:100]), gaussian.log_prob(x[:100]), rtol=0, atol=2e-3)

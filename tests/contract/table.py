@@ -5,7 +5,7 @@ A line that cannot obey a law says so in ``exempt``, with a reason that is true 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,9 @@ from bijecta.bijections import (
     Affine,
     AffineUnivariate,
     Autoregressive,
+    Bernstein,
     Bijection,
+    BlockAutoregressive,
     Chain,
     Coupling,
     CubicSpline,
@@ -28,18 +30,26 @@ from bijecta.bijections import (
     Logit,
     LULinear,
     Multiscale,
+    NeuralMonotone,
     Permute,
+    Planar,
     QuadraticSpline,
+    Radial,
     RationalQuadraticSpline,
     Reshape,
+    ResidualBlock,
     Squeeze,
     Standardise,
+    SumOfSquares,
+    Sylvester,
     Turn,
+    UnconstrainedMonotone,
     Univariate,
+    Whiten,
     Wrap,
 )
 from bijecta.flows import build
-from bijecta.nets import MLP, ConvNet, MaskedMLP, SeparateMLPs
+from bijecta.nets import MLP, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs
 
 Sampler = Callable[[tuple[int, ...]], Tensor]
 ALL_REALS = (0.0, 1.0, -1e-30, 1e4, -1e4, 1e30, -1e30)
@@ -200,6 +210,33 @@ HOSTS = {key: case for name, new in UNIVARIATES.items() for key, case in _hosted
     ),
 }
 
+SEARCH = "the inverse is a search, which ends, or raises, by what it finds in the data"
+SEARCHED = {"compile_inverse": SEARCH, "export_inverse": SEARCH}
+MONOTONE_UNIVARIATES: dict[str, Callable[[], Univariate]] = {
+    "bernstein": lambda: Bernstein(6, 2.0),
+    "neural_monotone": lambda: NeuralMonotone(3),
+    "sum_of_squares": lambda: SumOfSquares(2, 3, 2.0),
+    "unconstrained_monotone": lambda: UnconstrainedMonotone(3, 24, 3.0),
+}
+
+
+def block_autoregressive(features: int, context: int = 0, hidden: tuple[int, ...] = (3,)) -> Case:
+    new = lambda: BlockAutoregressive(features, context=context, hidden=hidden)  # noqa: E731
+    return Case(new, (features,), context, exempt=SEARCHED)
+
+
+MONOTONE = {
+    key: replace(case, exempt=SEARCHED)
+    for name, new in MONOTONE_UNIVARIATES.items()
+    for key, case in _hosted(name, new).items()
+} | {
+    "block_autoregressive/1": block_autoregressive(1),
+    "block_autoregressive/2/context": block_autoregressive(2, 2),
+    "block_autoregressive/5": block_autoregressive(5),
+    "block_autoregressive/deep": block_autoregressive(3, hidden=(2, 4, 3)),
+}
+
+
 LINEAR = {
     "permute": Case(lambda: Permute(torch.randperm(5).tolist()), (5,)),
     "permute/1": Case(lambda: Permute([0]), (1,)),
@@ -214,8 +251,10 @@ LINEAR = {
 
 PREPROCESSING = {
     "affine": Case(lambda: Affine(torch.tensor([1.0, -2.0]), torch.tensor([-3.0, 0.5])), (2,)),
-    "standardise": Case(lambda: Standardise(3)),
-    "standardise/1": Case(lambda: Standardise(1), (1,)),
+    "standardise": Case(lambda: started(Standardise(3), 3)),
+    "standardise/1": Case(lambda: started(Standardise(1), 1), (1,)),
+    "whiten": Case(lambda: started(Whiten(3), 3)),
+    "whiten/1": Case(lambda: started(Whiten(1), 1), (1,)),
     "log": Case(
         Log,
         (2,),
@@ -297,11 +336,36 @@ IMAGES = {
 }
 
 
+UNTIL_CLOSE = {
+    "compile_inverse": "how many steps the fixed-point iteration takes is decided by the data",
+    "export_inverse": "how many steps the fixed-point iteration takes is decided by the data",
+}
+
+
+def _residual(name: str, new: Callable[..., Bijection], exempt: Mapping[str, str]) -> dict[str, Case]:
+    lines = {f"{name}/{d}": Case(lambda d=d: new(d), (d,), exempt=exempt) for d in (1, 2, 3, 5)}
+    return lines | {f"{name}/context": Case(lambda: new(3, context=2, hidden=(8,)), (3,), 2, exempt=exempt)}
+
+
+def residual_block(features: int, *, context: int = 0, hidden: tuple[int, ...] = (8, 8)) -> Bijection:
+    return ResidualBlock(LipschitzMLP(features, context=context, hidden=hidden))
+
+
+RESIDUAL = {
+    **_residual("planar", Planar, {}),
+    **_residual("radial", Radial, {}),
+    **_residual("sylvester", Sylvester, {}),
+    **_residual("residual_block", residual_block, UNTIL_CLOSE),
+    "sylvester/rank 2 of 5": Case(lambda: Sylvester(5, 2), (5,)),
+}
+
+
 def recipe(name: str, features: int, context: int = 0, **arguments: object) -> Case:
     """Take the whole bijection of a recipe, small."""
     small = {"features": features, "context": context, "hidden": (8,), **arguments}
     small |= {} if name == "made" else {"layers": 2}
-    return Case(lambda: build(name, small).bijection, (features,), context)
+    exempt = UNTIL_CLOSE if name == "residual_flow" else {}
+    return Case(lambda: build(name, small).bijection, (features,), context, exempt=exempt)
 
 
 def circular_recipe(circular: list[bool], context: int = 0) -> Case:
@@ -345,7 +409,16 @@ def table_case(context: int = 0) -> Case:
     )
 
 
-VECTOR_RECIPES = ("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf")
+def started(layer: Bijection, features: int) -> Bijection:
+    """Let a layer start from correlated data, so that it is not the identity."""
+    layer.initialise(3 + torch.randn(50, features) @ torch.randn(features, features))
+    return layer
+
+
+VECTOR_RECIPES = (
+    *("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf"),
+    *("planar", "radial", "residual_flow", "sylvester"),
+)
 DETAILS = {
     "realnvp/random masks": recipe("realnvp", 5, masks="random", networks="separate"),
     "nsf/linear": recipe("nsf", 3, spline="linear"),
@@ -368,16 +441,35 @@ DETAILS = {
     "table": table_case(),
     "table/context": table_case(2),
 }
+MONOTONE_RECIPES = {
+    key: replace(case, exempt=SEARCHED)
+    for name in ("bernstein", "bnaf", "naf", "sos", "unaf")
+    for key, case in {
+        f"{name}/1": recipe(name, 1),
+        f"{name}/3": recipe(name, 3),
+        f"{name}/2/context": recipe(name, 2, 2),
+    }.items()
+}
 RECIPE_CASES = {
     f"recipe/{key}": case
     for key, case in (
         {f"{name}/{features}": recipe(name, features) for name in VECTOR_RECIPES for features in (1, 3)}
         | {f"{name}/2/context": recipe(name, 2, 2) for name in VECTOR_RECIPES}
+        | MONOTONE_RECIPES
         | DETAILS
     ).items()
 }
 
-CASES: dict[str, Case] = {**HOSTS, **LINEAR, **PREPROCESSING, **COMBINATORS, **IMAGES, **RECIPE_CASES}
+CASES: dict[str, Case] = {
+    **HOSTS,
+    **LINEAR,
+    **PREPROCESSING,
+    **COMBINATORS,
+    **IMAGES,
+    **MONOTONE,
+    **RESIDUAL,
+    **RECIPE_CASES,
+}
 
 
 def built(case: Case, seed: int = 1) -> Bijection:

@@ -1,19 +1,29 @@
 """Invertible maps with their ladj: hosts, combinators, linear maps, preprocessing, images."""
 
 from bijecta.bijections.base import Bijection
+from bijecta.bijections.block import BlockAutoregressive
 from bijecta.bijections.circular import Turn, Wrap
 from bijecta.bijections.combinators import Chain, Indexed, Inverse, Reshape
+from bijecta.bijections.continuous import Continuous, Transport
 from bijecta.bijections.hosts import Autoregressive, Coupling, Elementwise
 from bijecta.bijections.image import Multiscale, Squeeze
 from bijecta.bijections.linear import ActNorm, LULinear, Permute
-from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise
+from bijecta.bijections.planar import Planar
+from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Whiten
+from bijecta.bijections.radial import Radial
+from bijecta.bijections.residual import ResidualBlock
+from bijecta.bijections.sylvester import Sylvester
 from bijecta.bijections.univariate import (
     AdditiveUnivariate,
     AffineUnivariate,
+    Bernstein,
     CubicSpline,
     LinearSpline,
+    NeuralMonotone,
     QuadraticSpline,
     RationalQuadraticSpline,
+    SumOfSquares,
+    UnconstrainedMonotone,
     Univariate,
 )
 
@@ -23,8 +33,11 @@ __all__ = [
     "Affine",
     "AffineUnivariate",
     "Autoregressive",
+    "Bernstein",
     "Bijection",
+    "BlockAutoregressive",
     "Chain",
+    "Continuous",
     "Coupling",
     "CubicSpline",
     "Elementwise",
@@ -35,13 +48,22 @@ __all__ = [
     "Log",
     "Logit",
     "Multiscale",
+    "NeuralMonotone",
     "Permute",
+    "Planar",
     "QuadraticSpline",
+    "Radial",
     "RationalQuadraticSpline",
     "Reshape",
+    "ResidualBlock",
     "Squeeze",
     "Standardise",
+    "SumOfSquares",
+    "Sylvester",
+    "Transport",
     "Turn",
+    "UnconstrainedMonotone",
     "Univariate",
+    "Whiten",
     "Wrap",
 ]

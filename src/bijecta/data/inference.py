@@ -22,9 +22,9 @@ def infer_schema(
 ) -> tuple[Schema, list[Finding]]:
     """Guess what each column is, and report what would spoil a fit.
 
-    Whole numbers become integer; positive floats whose middle 99.8 % span more than a factor of 100 and that are
-    strongly skewed become positive; text and booleans become category; everything else becomes real. Intervals and
-    circles are never guessed, only suggested.
+    Whole numbers become integer, those whose smallest is 0 with that as their lower end; positive floats whose
+    middle 99.8 % span more than a factor of 100 and that are strongly skewed become positive; text and booleans
+    become category; everything else becomes real. Intervals and circles are never guessed, only suggested.
 
     Args:
         table: the data.
@@ -45,9 +45,9 @@ def infer_schema(
         >>> table = Table(("x", "n"), {"x": np.linspace(0.0, 1.0, 50) ** 2, "n": np.arange(50) % 7})
         >>> schema, findings = infer_schema(table)
         >>> print(schema)
-        name  kind     support     type
-        x     real     (-∞, ∞)     float64
-        n     integer  {-∞ ... ∞}  int64
+        name  kind     support    type
+        x     real     (-∞, ∞)    float64
+        n     integer  {0 ... ∞}  int64
     """
     kept = _without(table, drop)
     schema = Schema(tuple(_infer_column(name, kept.columns[name]) for name in kept.names))
@@ -76,13 +76,16 @@ def _infer_column(name: str, values: AnyArray) -> Column:
     if not is_numeric(values) or values.dtype.kind == "b":
         return Column(name, "category", dtype="bool" if values.dtype.kind == "b" else "str")
     dtype = values.dtype.name
-    if values.dtype.kind in "iu":
-        return Column(name, "integer", dtype=dtype)
     finite = values[np.isfinite(values)].astype(np.float64)
     # Beyond 1/eps every float is a whole number, which says nothing about the data.
-    exact = finite.size > 0 and np.abs(finite).max() < 1.0 / float(np.finfo(values.dtype).eps)
-    if exact and (finite == np.round(finite)).all():
-        return Column(name, "integer", dtype=dtype)
+    whole = values.dtype.kind in "iu" or (
+        finite.size > 0
+        and np.abs(finite).max() < 1.0 / float(np.finfo(values.dtype).eps)
+        and bool((finite == np.round(finite)).all())
+    )
+    if whole:
+        # A column that reaches 0 and not below counts something; samples of it shall not be negative.
+        return Column(name, "integer", low=0 if finite.size and finite.min() == 0 else None, dtype=dtype)
     return Column(name, "positive" if _spans_decades(finite) else "real", dtype=dtype)
 
 

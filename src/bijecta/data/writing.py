@@ -55,7 +55,7 @@ def write_table(
     table = Table(tuple(columns), columns).select(names)
     if os.fspath(path) == "-":
         target = stream or sys.stdout.buffer
-        target.write(_text(table, ","))
+        _write_all(target, _text(table, ","))
         target.flush()
         return
     content = _encode(table, Path(path))
@@ -63,7 +63,11 @@ def write_table(
 
 
 def _write_all(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
+    """Write until everything is written: an unbuffered pipe may take only a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        written = file.write(rest)
+        rest = rest[len(rest) if written is None else written :]
 
 
 def _encode(table: Table, path: Path) -> bytes:

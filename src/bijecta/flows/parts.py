@@ -16,6 +16,7 @@ from bijecta.bijections import (
     RationalQuadraticSpline,
     Standardise,
     Univariate,
+    Whiten,
 )
 from bijecta.distributions import DiagonalNormal, Distribution, GaussianMixture, Normal, StudentT
 from bijecta.errors import InputError
@@ -40,15 +41,20 @@ BASES: dict[str, Callable[[int], Distribution]] = {
 
 
 def assemble(features: int, context: int, layers: Sequence[Bijection], base: str) -> Flow:
-    """Put a standardising layer before the layers, a base behind them, and a scaler on the context."""
+    """Put standardising and whitening before the layers, a base behind them, and a scaler on the context."""
     make_base = choose("base", base, BASES)
     return Flow(
-        Chain([Standardise(features), *layers]),
+        Chain([*preprocessing(features), *layers]),
         make_base(features),
         event_shape=(features,),
         context=context,
         embedding=ContextScaler(context) if context else None,
     )
+
+
+def preprocessing(features: int) -> list[Bijection]:
+    """Centre, scale and decorrelate: with these the layers start from the full-covariance Gaussian of the data."""
+    return [Standardise(features), *([Whiten(features)] if features > 1 else [])]
 
 
 def coupling(

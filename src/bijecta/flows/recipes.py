@@ -1,6 +1,7 @@
 """Recipes: functions with JSON-able arguments that return a flow.
 
-Every recipe begins with a `Standardise` layer that `fit` sets from the data: log_prob is per unit of the data.
+Every recipe begins with `Standardise` and `Whiten`, which `fit` sets from the data: log_prob is per unit of the data,
+and the flow begins as their full-covariance Gaussian.
 Weights and permutations come from torch's global generator; `torch.manual_seed` makes them repeatable.
 """
 

@@ -19,7 +19,6 @@ from bijecta.bijections import (
     Multiscale,
     RationalQuadraticSpline,
     Squeeze,
-    Standardise,
     Turn,
     Wrap,
 )
@@ -27,7 +26,7 @@ from bijecta.data.schema import Column, Schema
 from bijecta.distributions import CircularUniform, Dequantised, Distribution, Normal, Product
 from bijecta.errors import InputError
 from bijecta.flows.flow import Flow
-from bijecta.flows.parts import BASES, alternating_mask, choose
+from bijecta.flows.parts import BASES, alternating_mask, choose, preprocessing
 from bijecta.flows.registry import build, recipe
 from bijecta.nets import MLP, ContextScaler, ConvNet
 
@@ -78,7 +77,7 @@ def circular_nsf(
     angles = [column for column, kind in enumerate(kinds) if kind]
     numbers = [column for column, kind in enumerate(kinds) if not kind]
     steps: list[Bijection] = [Indexed(Wrap(), angles, features)] if angles else []
-    steps += [Indexed(Standardise(len(numbers)), numbers, features)] if numbers else []
+    steps += [Indexed(Chain(preprocessing(len(numbers))), numbers, features)] if numbers else []
     for layer in range(layers):
         steps += _circular_step(kinds, alternating_mask(features, layer), context, hidden, bins, bound)
     groups = [(CircularUniform(len(angles)), angles), (Normal(len(numbers)), numbers)]

@@ -55,7 +55,7 @@ class FitResult:
 
     Attributes:
         history: one `Progress` per epoch.
-        best_epoch: the epoch whose weights the flow now has.
+        best_epoch: the epoch whose weights the flow now has; 0 for those it began with.
         best_loss: validation loss of that epoch in nats per row (training loss without validation rows).
         stopped: why the run ended: "epochs", "patience", "time", "hook" or "interrupted".
         rows: how many rows were trained on.
@@ -151,10 +151,12 @@ class _Run:
             self.average.weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.history: list[Progress] = []
-        self.best_epoch, self.best_loss = 0, math.inf
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
         self.started, self.saved_at = time.monotonic(), -math.inf
+        # The start is a candidate too: with few rows nothing may beat the Gaussian that a flow begins as.
+        start = self._validate()
+        self.best_epoch, self.best_loss = 0, math.inf if start is None or math.isnan(start) else start
 
     def epoch(self) -> Progress:
         """Go once through the training rows, then validate."""
