@@ -71,7 +71,10 @@ def table(context: int = 0) -> Recipe:
     return Recipe("table", arguments, (2,), context, mixed(positive, between(0, 2)))
 
 
-VECTORS = ("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf")
+VECTORS = (
+    *("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf"),
+    *("planar", "radial", "residual_flow", "sylvester"),
+)
 SPLINES = ("linear", "quadratic", "cubic")
 BASES = ("diagonal", "student", "mixture")
 PLAIN = {name: vector(name, 2) for name in VECTORS} | {

@@ -3,6 +3,7 @@
 from bijecta.flows.flow import Flow
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
 from bijecta.flows.registry import RECIPES, build
+from bijecta.flows.residual import planar, radial, residual_flow, sylvester
 from bijecta.flows.special import circular_nsf, glow_image, table
 
 __all__ = [
@@ -18,6 +19,10 @@ __all__ = [
     "nice",
     "nsf",
     "nsf_autoregressive",
+    "planar",
+    "radial",
     "realnvp",
+    "residual_flow",
+    "sylvester",
     "table",
 ]

@@ -1,8 +1,10 @@
 """Networks that produce the parameters of bijections. They know no bijection."""
 
 from bijecta.nets.conv import ConvNet
+from bijecta.nets.lipschitz import LipschitzMLP
 from bijecta.nets.masked import MaskedMLP
 from bijecta.nets.mlp import MLP, SeparateMLPs
+from bijecta.nets.parameters import ParameterVector
 from bijecta.nets.scaler import ContextScaler
 
-__all__ = ["MLP", "ContextScaler", "ConvNet", "MaskedMLP", "SeparateMLPs"]
+__all__ = ["MLP", "ContextScaler", "ConvNet", "LipschitzMLP", "MaskedMLP", "ParameterVector", "SeparateMLPs"]
