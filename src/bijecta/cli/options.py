@@ -56,7 +56,9 @@ class FitOptions:
 
     epochs: Annotated[int, _option("Passes over the rows, at most.", _TRAINING)] = 100
     batch_size: Annotated[int | None, _option("Rows per step (default: by their number).", _TRAINING)] = None
-    learning_rate: Annotated[float, _option("Largest learning rate.", _TRAINING)] = 2e-3
+    learning_rate: Annotated[
+        float | None, _option("Largest learning rate (default: by the number of rows).", _TRAINING)
+    ] = None
     validation_fraction: Annotated[float, _option("Rows that choose the best epoch.", _TRAINING, "--validation")] = 0.1
     patience: Annotated[int, _option("Stop after so many epochs without progress; 0: never.", _TRAINING)] = 20
     max_seconds: Annotated[float | None, _option("Time limit.", _TRAINING)] = None

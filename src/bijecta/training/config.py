@@ -14,7 +14,8 @@ class FitConfig:
     Args:
         epochs: passes over the training rows, at most.
         batch_size: rows per step (None: a twentieth of the rows, between 64 and 1024).
-        learning_rate: the largest learning rate; it rises linearly, then falls to zero along a cosine.
+        learning_rate: the largest learning rate; it rises linearly, then falls to zero along a cosine (None: 2e-3,
+            less for fewer than 4,000 training rows, in proportion to the root of their number).
         warmup: fraction of all steps in which the learning rate rises.
         weight_decay: decoupled weight decay of AdamW.
         gradient_clip: largest norm of the gradient of one step.
@@ -37,7 +38,7 @@ class FitConfig:
 
     epochs: int = 100
     batch_size: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     warmup: float = 0.03
     weight_decay: float = 0.0
     gradient_clip: float = 5.0

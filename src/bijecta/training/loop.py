@@ -142,13 +142,16 @@ class _Run:
         self.flow, self.config, self.loss, self.rows = flow, config, loss, rows
         self.train, self.validation = rows.split(config.validation_fraction, config.seed)
         self.batch_size = config.batch_size or min(1024, max(64, len(self.train) // 20))
+        # Few rows are learned by heart in a few large steps: early stopping needs small ones to choose between.
+        by_rows = 2e-3 * min(1.0, len(self.train) / 4000) ** 0.5
+        self.learning_rate = by_rows if config.learning_rate is None else config.learning_rate
         self.steps_per_epoch = max(1, -(-len(self.train) // self.batch_size))
         if self.train.x is not None:
             with _seeded(config.seed, self.rows):
                 flow.initialise(self.train.x, self.train.context)
         self.average = WeightAverage(flow, config.ema)
         self.optimiser = torch.optim.AdamW(
-            self.average.weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.average.weights, lr=self.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.history: list[Progress] = []
         self.best = [t.clone() for t in self.average.average]
@@ -173,7 +176,7 @@ class _Run:
         return progress
 
     def _take_step(self, rows: Rows) -> Tensor:
-        rate = self.config.learning_rate * self._schedule()
+        rate = self.learning_rate * self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         loss = self.loss(self.flow, rows.as_batch())
