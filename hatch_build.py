@@ -33,18 +33,21 @@ class NativeKernels(BuildHookInterface):
     """Add one shared library per instruction set to the wheel, or nothing."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        root = Path(self.root)
-        target = root / "src" / FOLDER if version == "editable" else Path(tempfile.mkdtemp(prefix="bijecta-")) / "build"
-        built = build(root, target)
+        root, editable = Path(self.root), version == "editable"
+        self.workshop = tempfile.TemporaryDirectory(prefix="bijecta-")
+        built = build(root, root / "src" / FOLDER if editable else Path(self.workshop.name, "build"))
         if not built:
             self.app.display_warning("No native kernels: no C++ compiler, or it failed. Plain PyTorch will be used.")
             return
-        platform_tag = next(t.platform for t in sys_tags() if "linux_" not in t.platform or t.platform[:5] == "linux")
-        # The libraries know nothing of Python: one wheel serves all of its versions.
-        build_data["tag"] = f"py3-none-{platform_tag}"
+        # Any Python, this platform: the libraries do not know Python. No "manylinux", for nobody has audited them.
+        platforms = [tag.platform for tag in sys_tags() if not tag.platform.startswith(("manylinux", "musllinux"))]
+        build_data["tag"] = f"py3-none-{platforms[0]}"
         build_data["pure_python"] = False
-        if version != "editable":
+        if not editable:
             build_data["force_include"].update({str(file): str(FOLDER / file.name) for file in built})
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        self.workshop.cleanup()
 
 
 def build(root: Path, target: Path) -> list[Path]:
@@ -53,15 +56,19 @@ def build(root: Path, target: Path) -> list[Path]:
     compiler = find_compiler()
     if compiler is None:
         return []
-    target.mkdir(parents=True)
     sources = [str(path) for path in sorted((root / "csrc").glob("*.cpp"))]
-    running = {}
-    for name, flags in INSTRUCTION_SETS.items():
-        file = target / f"{name}.so"
-        command = [*compiler, *FLAGS.split(), *flags.split(), *sources, "-o", str(file)]
-        running[file] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-    built = [file for file, process in running.items() if process.wait() == 0]
-    return built if target / "baseline.so" in built else []
+    with tempfile.TemporaryDirectory() as workshop:
+        running = {}
+        for name, flags in INSTRUCTION_SETS.items():
+            file = Path(workshop, f"{name}.so")
+            command = [*compiler, *FLAGS.split(), *flags.split(), *sources, "-o", str(file)]
+            running[file] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        built = [file for file, process in running.items() if process.wait() == 0]
+        if "baseline.so" not in [file.name for file in built]:
+            return []
+        # Only complete libraries arrive, for someone may be about to load one.
+        target.mkdir(parents=True)
+        return [Path(shutil.move(file, target / file.name)) for file in built]
 
 
 def find_compiler() -> list[str] | None:

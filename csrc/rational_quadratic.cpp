@@ -347,7 +347,7 @@ constexpr int64_t chunk_elements = 1024;
 template <class T> void map(const Spline& spline, const T* x, const T* params, T* y, T* ladj) {
     with_constants(spline, [&](auto bins, auto inverse) {
         parallel_for(spline.count, chunk_elements, spline.threads, [&](int64_t begin, int64_t end) {
-            map_chunk<T, bins(), inverse()>(spline, x, params, y, ladj, begin, end);
+            map_chunk<T, decltype(bins)::value, decltype(inverse)::value>(spline, x, params, y, ladj, begin, end);
         });
     });
 }
@@ -355,7 +355,7 @@ template <class T> void map(const Spline& spline, const T* x, const T* params, T
 template <class T> void differentiate_all(const Spline& spline, const T* x, const T* params, Gradients<T> to) {
     with_constants(spline, [&](auto bins, auto inverse) {
         parallel_for(spline.count, chunk_elements, spline.threads, [&](int64_t begin, int64_t end) {
-            differentiate_chunk<T, bins(), inverse()>(spline, x, params, to, begin, end);
+            differentiate_chunk<T, decltype(bins)::value, decltype(inverse)::value>(spline, x, params, to, begin, end);
         });
     });
 }
