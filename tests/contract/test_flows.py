@@ -73,6 +73,7 @@ def table(context: int = 0) -> Recipe:
 
 VECTORS = (
     *("nice", "realnvp", "glow", "nsf", "nsf_autoregressive", "made", "maf", "iaf"),
+    *("bernstein", "bnaf", "naf", "sos", "unaf"),
     *("planar", "radial", "residual_flow", "sylvester"),
 )
 SPLINES = ("linear", "quadratic", "cubic")

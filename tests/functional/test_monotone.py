@@ -8,7 +8,14 @@ import torch
 from scipy.integrate import quad
 
 from bijecta.errors import InputError
-from bijecta.functional.monotone import bernstein, gauss_legendre, integrated_network, sigmoidal, sum_of_squares
+from bijecta.functional.monotone import (
+    bernstein,
+    gauss_legendre,
+    integrated_network,
+    leaky_tanh,
+    sigmoidal,
+    sum_of_squares,
+)
 from bijecta.reference import monotone as reference
 
 FUNCTIONS = {
@@ -122,6 +129,16 @@ def test_parameters_of_any_size_are_finite(name, raw):
         assert torch.isfinite(ladj).all()
         (gradient,) = torch.autograd.grad((y / 1e30).sum() + ladj.sum(), params)
         assert torch.isfinite(gradient).all()
+
+
+def test_the_leaky_tanh_is_the_integral_of_its_slope():
+    settings = [torch.tensor(value, dtype=torch.float64) for value in (0.7, -0.4, 1.1)]
+    for end in (-3.0, 0.2, 5.0):
+        area, _ = quad(
+            lambda s: float(leaky_tanh(torch.tensor(s, dtype=torch.float64), *settings)[1]), 0, end, epsabs=1e-12
+        )
+        start, stop = (leaky_tanh(torch.tensor(s, dtype=torch.float64), *settings)[0] for s in (0.0, end))
+        assert float(stop - start) == pytest.approx(area, abs=1e-9)
 
 
 def test_the_integral_of_the_network_against_adaptive_quadrature():

@@ -1,6 +1,7 @@
 """Flows, and the recipes that build them."""
 
 from bijecta.flows.flow import Flow
+from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
 from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
@@ -9,6 +10,8 @@ from bijecta.flows.special import circular_nsf, glow_image, table
 __all__ = [
     "RECIPES",
     "Flow",
+    "bernstein",
+    "bnaf",
     "build",
     "circular_nsf",
     "glow",
@@ -16,6 +19,7 @@ __all__ = [
     "iaf",
     "made",
     "maf",
+    "naf",
     "nice",
     "nsf",
     "nsf_autoregressive",
@@ -23,6 +27,8 @@ __all__ = [
     "radial",
     "realnvp",
     "residual_flow",
+    "sos",
     "sylvester",
     "table",
+    "unaf",
 ]

@@ -1,7 +1,14 @@
 """Pure tensor functions: each formula once, returning ``(y, ladj)``."""
 
 from bijecta.functional.inversion import invert_monotone
-from bijecta.functional.monotone import bernstein, gauss_legendre, integrated_network, sigmoidal, sum_of_squares
+from bijecta.functional.monotone import (
+    bernstein,
+    gauss_legendre,
+    integrated_network,
+    leaky_tanh,
+    sigmoidal,
+    sum_of_squares,
+)
 from bijecta.functional.polynomial import (
     cubic_spline,
     cubic_spline_params,
@@ -21,6 +28,7 @@ __all__ = [
     "gauss_legendre",
     "integrated_network",
     "invert_monotone",
+    "leaky_tanh",
     "linear_spline",
     "linear_spline_params",
     "log_map",

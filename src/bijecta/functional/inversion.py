@@ -42,7 +42,8 @@ def invert_monotone(function: Increasing, target: Tensor, *, tolerance: float | 
         tolerance: the root lies within ``tolerance (1 + |x|)``; four units of the last place where it is not given.
 
     Returns:
-        x and the ladj of the inverse, ``-log f'(x)``, both of z's shape. NaN stays NaN, infinities stay infinite.
+        x and the ladj of the inverse, ``-log f'(x)``, both of z's shape. Where z or f is NaN, so is x; infinities
+        stay infinite.
 
     Raises:
         NotConvergedError: f does not reach the target within the range of floating point numbers, or is not increasing.
@@ -83,7 +84,7 @@ def _search(function: Increasing, target: Tensor, tolerance: float | None) -> Te
         best = _choose(newest.residual.abs() < opposite.residual.abs(), newest, opposite)
         smallest = tolerance * (1 + best.x.abs()) / (opposite.x - newest.x).abs()
         # False for NaN: a row that is not a number is nothing to wait for.
-        unfinished = (smallest < 1) & (best.residual != 0)
+        unfinished = (smallest < 1) & (best.residual.abs() > 0)
         if not unfinished.any():
             return torch.where(target.isfinite(), best.x, target)
         fraction = torch.minimum(torch.maximum(fraction, smallest / 2), 1 - smallest / 2)
@@ -127,7 +128,8 @@ def _polish(function: Increasing, target: Tensor, x: Tensor) -> Tensor:
     value, ladj = function(x)
     candidate = x + (target - value) * torch.exp(-ladj)
     closer = (function(candidate)[0] - target).abs() < (value - target).abs()
-    return torch.where(closer, candidate, x)
+    # Where the function is no number there is no root either.
+    return torch.where(value.isnan(), value, torch.where(closer, candidate, x))
 
 
 def _choose(condition: Tensor, first: _Point, second: _Point) -> _Point:

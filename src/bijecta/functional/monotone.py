@@ -267,6 +267,39 @@ def sigmoidal(
     return _either_way(curve, x, inverse=inverse)
 
 
+def leaky_tanh(
+    s: Tensor, log_scale: Tensor, centre: Tensor, mixing: Tensor, *, min_slope: float = 0.05
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Bend a number by a monotone unit that is the identity at mixing 0, whatever its scale and centre are.
+
+    ``y = s - r (u - tanh(u)) / a`` with ``a = exp(soft_clip(log_scale, 4))``, ``u = a (s - centre)`` and
+    ``r = (1 - m) tanh(mixing)``; ``dy/ds = 1 - r tanh(u)^2``, between m and 2 - m, so that the image is the whole line,
+    which that of tanh is not.
+
+    Args:
+        s: numbers of shape (*B,).
+        log_scale: how sharp the bend is, broadcastable against s.
+        centre: where it is, broadcastable against s.
+        mixing: 0 for the identity, positive for a slope that falls away from the centre, negative for one that rises.
+        min_slope: m, in (0, 1).
+
+    Returns:
+        y, dy/ds (not its logarithm: blocks of slopes are summed before one is taken) and tanh(u), each of s's shape.
+
+    Reference:
+        De Cao et al., "Block neural autoregressive flow" (2019), whose tanh this extends to the whole line.
+
+    Example:
+        >>> zero = torch.tensor(0.0)
+        >>> leaky_tanh(torch.tensor([1e30, 0.5]), zero, zero, mixing=torch.tensor(50.0))[1]
+        tensor([0.0500, 0.7971])
+    """
+    scale = torch.exp(soft_clip(log_scale, 4.0))
+    u, ratio = scale * (s - centre), (1 - min_slope) * torch.tanh(mixing)
+    bent = torch.tanh(u)
+    return s - ratio * (u - bent) / scale, 1 - ratio * bent.square(), bent
+
+
 def _either_way(curve: Increasing, x: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
     return invert_monotone(curve, x) if inverse else curve(x)
 

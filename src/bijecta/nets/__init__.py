@@ -1,5 +1,6 @@
 """Networks that produce the parameters of bijections. They know no bijection."""
 
+from bijecta.nets.block import BlockLinear, LeakyTanh
 from bijecta.nets.conv import ConvNet
 from bijecta.nets.lipschitz import LipschitzMLP
 from bijecta.nets.masked import MaskedMLP
@@ -7,4 +8,14 @@ from bijecta.nets.mlp import MLP, SeparateMLPs
 from bijecta.nets.parameters import ParameterVector
 from bijecta.nets.scaler import ContextScaler
 
-__all__ = ["MLP", "ContextScaler", "ConvNet", "LipschitzMLP", "MaskedMLP", "ParameterVector", "SeparateMLPs"]
+__all__ = [
+    "MLP",
+    "BlockLinear",
+    "ContextScaler",
+    "ConvNet",
+    "LeakyTanh",
+    "LipschitzMLP",
+    "MaskedMLP",
+    "ParameterVector",
+    "SeparateMLPs",
+]
