@@ -217,19 +217,20 @@ def invert_shifted(linearise: Linearise, z: Tensor, *, newton: bool) -> Tensor:
     """
     tolerance = TOLERANCE.get(z.dtype, 16 * torch.finfo(z.dtype).eps)
     with torch.no_grad():
-        x, error = z, torch.zeros_like(z[..., 0])
+        x, value, derivative = z, *linearise(z)
+        solvable = torch.isfinite(value).all(-1)  # what is NaN from the start stays NaN, and stops no other row
         for _ in range(MAX_STEPS):
-            value, derivative = linearise(x)
             residual = x + value - z
             error = residual.abs().amax(-1) / (1 + torch.maximum(x.abs(), z.abs()).amax(-1))
-            # Also left alone: rows that are NaN, whose error is not above anything.
-            if not bool((error > tolerance).any()):
+            if not bool((solvable & ~(error <= tolerance)).any()):
                 return x
             fixed_point = x - residual
             x = _better(linearise, z, residual, fixed_point, derivative) if newton else fixed_point
+            value, derivative = linearise(x)
+    largest = float(torch.where(solvable, error, 0).amax())
     raise NotConvergedError(
-        f"The inverse of x + g(x) expected a relative residual of {tolerance:g}, got "
-        f"{float(error.nan_to_num().max()):.2g} after {MAX_STEPS} steps. Check that g is a contraction in every row."
+        f"The inverse of x + g(x) expected a relative residual of {tolerance:g}, got {largest:.2g} after "
+        f"{MAX_STEPS} steps. Check that g is a contraction in every row."
     )
 
 

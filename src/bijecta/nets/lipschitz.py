@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear as apply_linear
-from torch.nn.functional import softplus
 
 from bijecta.errors import InputError
 from bijecta.functional.contraction import concatenated_lipswish, log_spectral_bound
 from bijecta.nets.inputs import check_context, check_features
-from bijecta.nets.mlp import linear, zero_linear
+from bijecta.nets.mlp import zero_linear
+
+SHARPNESS = 20.0  # bends within the small range that weights of norm 1 give to the sum of many units
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,12 @@ class LipschitzMLP(nn.Module):
                 f"got hidden={list(hidden)} and coefficient={coefficient}."
             )
         self.features, self.context, self.coefficient = features, context, coefficient
-        layers = [linear(seen, units) for seen, units in pairwise([features, *hidden])]
-        for layer in layers[1:]:
-            doubled = linear(2 * layer.in_features, layer.out_features)
-            layer.weight, layer.in_features = doubled.weight, doubled.in_features
+        widths = [features, *(2 * units for units in hidden)]
+        layers = [_evenly_stretching(seen, units) for seen, units in zip(widths, hidden, strict=False)]
         self.layers: Sequence[nn.Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.last = zero_linear(2 * hidden[-1], features)
+        self.last = zero_linear(widths[-1], features)
         self.context_map = nn.Linear(context, sum(hidden), bias=False) if context else None
-        self.sharpness = nn.Parameter(torch.full((len(hidden),), math.log(math.expm1(1.0))))
+        self.log_sharpness = nn.Parameter(torch.full((sum(hidden),), math.log(SHARPNESS)))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Compute the outputs (\*B, D) of x (\*B, D) and a context (\*B, C)."""
@@ -130,14 +128,24 @@ class LipschitzMLP(nn.Module):
         context = check_context(context, self.context, x.shape[:-1])
         weights = [self._normalised(layer.weight) for layer in (*self.layers, self.last)]
         biases = [layer.bias for layer in self.layers]
+        units = [len(bias) for bias in biases]
         if self.context_map is not None and context is not None:
-            shifts = self.context_map(context.to(x.dtype)).split([len(bias) for bias in biases], -1)
+            shifts = self.context_map(context.to(x.dtype)).split(units, -1)
             biases = [bias + shift for bias, shift in zip(biases, shifts, strict=True)]
-        return PreparedMLP(weights, [*biases, self.last.bias], softplus(self.sharpness))
+        return PreparedMLP(weights, [*biases, self.last.bias], self.log_sharpness.exp().split(units))
 
     def _normalised(self, weight: Tensor) -> Tensor:
         log_limit = math.log(self.coefficient) / (len(self.layers) + 1)
         return weight * (log_limit - log_spectral_bound(weight)).clamp(max=0).exp()
+
+
+def _evenly_stretching(features: int, out_features: int) -> nn.Linear:
+    """Make a linear layer of equal singular values: one that is large would scale all the others down."""
+    layer = nn.Linear(features, out_features)
+    with torch.no_grad():
+        torch.nn.init.orthogonal_(layer.weight)
+        layer.bias.uniform_(-1, 1).mul_(2 * layer.weight.norm(dim=-1))  # kinks all over standardised data
+    return layer
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ class PreparedMLP:
     Args:
         weights: the matrices :math:`\bar W_l`.
         biases: :math:`V_l c + b_l`, and the bias of the last layer.
-        sharpness: :math:`\beta_l` of shape (L - 1,).
+        sharpness: :math:`\beta_l`, one number per hidden unit.
 
     Example:
         >>> import torch
@@ -158,7 +166,7 @@ class PreparedMLP:
 
     weights: Sequence[Tensor]
     biases: Sequence[Tensor]
-    sharpness: Tensor
+    sharpness: Sequence[Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
         r"""Compute the outputs (\*B, D) of x (\*B, D)."""
@@ -167,7 +175,7 @@ class PreparedMLP:
     def linearise(self, x: Tensor) -> tuple[Tensor, Linearised]:
         r"""Compute the outputs (\*B, D), and the derivative with respect to x at every row."""
         h, slopes = x, []
-        for weight, bias, beta in zip(self.weights, self.biases, self.sharpness, strict=False):
+        for weight, bias, beta in zip(self.weights[:-1], self.biases[:-1], self.sharpness, strict=True):
             h, slope = concatenated_lipswish(apply_linear(h, weight) + bias, beta)
             slopes.append(slope)
         return apply_linear(h, self.weights[-1]) + self.biases[-1], Linearised(self.weights, slopes)

@@ -6,6 +6,7 @@
     coupling          additive and affine coupling layers
     autoregressive    masked autoregressive maps and the masks of MADE
     realnvp           a whole flow; realnvp_gradients and realnvp_training fit it, with derivatives by hand
+    residual          planar, radial and Sylvester maps, and the series of residual flows; import it by name
     splines, scalar, monotone   maps of one number; import these modules by name
 
 Tests, docs and benchmarks compare the PyTorch code with these functions; nothing else in the package imports them.
