@@ -9,6 +9,7 @@ from bijecta.functional.monotone import (
     sigmoidal,
     sum_of_squares,
 )
+from bijecta.functional.ode import Solution, Solver, solve_adaptive, solve_fixed
 from bijecta.functional.polynomial import (
     cubic_spline,
     cubic_spline_params,
@@ -19,8 +20,11 @@ from bijecta.functional.polynomial import (
 )
 from bijecta.functional.rational_quadratic import rational_quadratic, rational_quadratic_params
 from bijecta.functional.scalar import affine, log_map, logit_map, soft_clip, wrap
+from bijecta.functional.trace import jacobian_products, probed_norm, probed_trace, random_probes, unit_probes
 
 __all__ = [
+    "Solution",
+    "Solver",
     "affine",
     "bernstein",
     "cubic_spline",
@@ -28,17 +32,24 @@ __all__ = [
     "gauss_legendre",
     "integrated_network",
     "invert_monotone",
+    "jacobian_products",
     "leaky_tanh",
     "linear_spline",
     "linear_spline_params",
     "log_map",
     "logit_map",
+    "probed_norm",
+    "probed_trace",
     "quadratic_spline",
     "quadratic_spline_params",
+    "random_probes",
     "rational_quadratic",
     "rational_quadratic_params",
     "sigmoidal",
     "soft_clip",
+    "solve_adaptive",
+    "solve_fixed",
     "sum_of_squares",
+    "unit_probes",
     "wrap",
 ]

@@ -7,6 +7,7 @@ from bijecta.nets.masked import MaskedMLP
 from bijecta.nets.mlp import MLP, SeparateMLPs
 from bijecta.nets.parameters import ParameterVector
 from bijecta.nets.scaler import ContextScaler
+from bijecta.nets.velocity import Velocity, VelocityMLP
 
 __all__ = [
     "MLP",
@@ -18,4 +19,6 @@ __all__ = [
     "MaskedMLP",
     "ParameterVector",
     "SeparateMLPs",
+    "Velocity",
+    "VelocityMLP",
 ]
