@@ -12,9 +12,9 @@ import time
 from dataclasses import replace
 
 import torch
-from bijecta.diagnostics.plots import plot_samples_2d, save_figure
 
 from bijecta.data import toy
+from bijecta.diagnostics.plots import plot_samples_2d, save_figure
 from bijecta.distributions import Distribution
 from bijecta.flows import nsf, realnvp
 from bijecta.training import FitConfig, fit
