@@ -11,6 +11,7 @@ import torch
 
 from bijecta import __version__
 from bijecta.cli.console import show_json, show_table
+from bijecta.functional import kernels
 
 OPTIONAL = {
     "pyarrow": ("data", "CSV and Parquet files"),
@@ -49,6 +50,7 @@ def _machine() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "splines": kernels.status(),
         "folder": f"{Path.cwd()} ({'writable' if os.access(Path.cwd(), os.W_OK) else 'NOT writable: use --out'})",
     }
 
