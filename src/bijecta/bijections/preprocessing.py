@@ -124,37 +124,36 @@ class Whiten(Bijection):
         tensor(True)
     """
 
-    factor: Tensor
     matrix: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.register_buffer("factor", torch.eye(features))
+        # Only the inverse factor is kept: two rounded matrices would be inverse to each other in no precision.
         self.register_buffer("matrix", torch.eye(features))
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        check_features(x, len(self.factor))
+        check_features(x, len(self.matrix))
         columns = x.reshape(-1, x.shape[-1]).double()
         features = columns.shape[-1]
         covariance = torch.atleast_2d(torch.cov(columns.T, correction=0))
         variances = torch.diag(covariance.diagonal())
         shrinkage = (features + 1) / (len(columns) + features + 1)
         factor = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * variances)
-        self.factor.copy_(factor)
         self.matrix.copy_(torch.linalg.solve_triangular(factor, torch.eye(features).to(factor), upper=False))
         return self.forward(x, context)
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        check_features(x, len(self.factor))
-        return torch.nn.functional.linear(x, self.matrix), -self._ladj(x)
+        check_features(x, len(self.matrix))
+        return torch.nn.functional.linear(x, self.matrix), self._ladj(x)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        check_features(z, len(self.factor))
-        return torch.nn.functional.linear(z, self.factor), self._ladj(z)
+        check_features(z, len(self.matrix))
+        columns = torch.linalg.solve_triangular(self.matrix, z.reshape(-1, z.shape[-1]).T, upper=False)
+        return columns.T.reshape(z.shape), -self._ladj(z)
 
     def _ladj(self, x: Tensor) -> Tensor:
-        return self.factor.diagonal().log().sum().expand(x.shape[:-1])
+        return self.matrix.diagonal().log().sum().expand(x.shape[:-1])
 
 
 class Log(Bijection):
