@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Flow,
         build,
         circular_nsf,
+        cnf,
         glow,
         glow_image,
         iaf,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         table,
     )
     from bijecta.persistence import load, save
-    from bijecta.training import FitConfig, fit, nll, reverse_kl
+    from bijecta.training import FitConfig, fit, flow_matching, nll, reverse_kl
 
 __version__ = "0.1.0"
 
@@ -37,7 +38,9 @@ __all__ = [
     "build",
     "check",
     "circular_nsf",
+    "cnf",
     "fit",
+    "flow_matching",
     "glow",
     "glow_image",
     "iaf",
@@ -61,7 +64,7 @@ _HOMES = {
     "bijecta.data": ("infer_schema", "read_table", "toy"),
     "bijecta.diagnostics": ("check",),
     "bijecta.persistence": ("load", "save"),
-    "bijecta.training": ("FitConfig", "fit", "nll", "reverse_kl"),
+    "bijecta.training": ("FitConfig", "fit", "flow_matching", "nll", "reverse_kl"),
 }
 
 

@@ -128,3 +128,15 @@ def test_a_field_too_steep_for_the_solver_says_so():
     layer = Continuous(Linear(1e6 * MATRIX), Solver(max_steps=50))
     with pytest.raises(NotConvergedError, match="Raise max_steps"):
         layer.forward(torch.ones(2, 3, dtype=torch.float64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("solver", [Solver(tolerance=1e-4), Solver(tolerance=1e-8), Solver("rk4", steps=8)])
+def test_there_and_back_is_as_close_as_the_solver_allows(solver):
+    layer, x = moved(), torch.randn(50, 3, dtype=torch.float64)
+    layer.solver = solver
+    z, ladj = layer.forward_and_ladj(x)
+    back, ladj_back = layer.inverse_and_ladj(z)
+    allowed = 300 * solver.tolerance if solver.method == "dopri5" else 1e-3
+    assert float((back - x).abs().max()) < allowed
+    assert float((ladj + ladj_back).abs().max()) < allowed

@@ -20,6 +20,7 @@ from bijecta.bijections import (
     Bijection,
     BlockAutoregressive,
     Chain,
+    Continuous,
     Coupling,
     CubicSpline,
     Elementwise,
@@ -49,11 +50,16 @@ from bijecta.bijections import (
     Wrap,
 )
 from bijecta.flows import build
-from bijecta.nets import MLP, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs
+from bijecta.functional import Solver
+from bijecta.nets import MLP, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
 
 Sampler = Callable[[tuple[int, ...]], Tensor]
 ALL_REALS = (0.0, 1.0, -1e-30, 1e4, -1e4, 1e30, -1e30)
-LAWS = ("context", "extremes", "wide_extremes", "second_order", "compile_forward", "compile_inverse", "export_inverse")
+DIRECTIONS = ("forward", "inverse")
+LAWS = (
+    *("round_trip", "ladj", "context", "extremes", "wide_extremes", "second_order"),
+    *("compile_forward", "compile_inverse", "export_forward", "export_inverse"),
+)
 
 
 @dataclass(frozen=True)
@@ -360,6 +366,29 @@ RESIDUAL = {
 }
 
 
+STEPS_BY_DATA = "how many steps an adaptive solver takes depends on the data: its loop has no fixed length to trace"
+SOLVER_ERROR = "both directions solve the same equation, each with an error of its own as large as the solver allows"
+ADAPTIVE = {f"{law}_{direction}": STEPS_BY_DATA for law in ("compile", "export") for direction in DIRECTIONS}
+LOOSE = {"round_trip": SOLVER_ERROR, "ladj": SOLVER_ERROR}  # tests/bijections/test_continuous.py: as the tolerance
+
+
+def continuous(features: int, context: int = 0, **options: object) -> Bijection:
+    return Continuous(VelocityMLP(features, context=context, hidden=(4,)), Solver(**options))
+
+
+CONTINUOUS = {
+    # A tolerance that leaves no more than rounding errors: this line obeys every law of an exact map.
+    "continuous/2/context": Case(lambda: continuous(2, 2, tolerance=1e-13), (2,), 2, exempt=ADAPTIVE),
+    "continuous/rk4/1": Case(lambda: continuous(1, method="rk4", steps=3), (1,), exempt=LOOSE),
+    "continuous/rk4/3/context": Case(lambda: continuous(3, 1, method="rk4", steps=3), (3,), 1, exempt=LOOSE),
+}
+
+
+def continuous_recipe(features: int, context: int = 0) -> Case:
+    arguments = {"features": features, "context": context, "hidden": (4,), "tolerance": 1e-8}
+    return Case(lambda: build("cnf", arguments).bijection, (features,), context, exempt=ADAPTIVE | LOOSE)
+
+
 def recipe(name: str, features: int, context: int = 0, **arguments: object) -> Case:
     """Take the whole bijection of a recipe, small."""
     small = {"features": features, "context": context, "hidden": (8,), **arguments}
@@ -420,6 +449,7 @@ VECTOR_RECIPES = (
     *("planar", "radial", "residual_flow", "sylvester"),
 )
 DETAILS = {
+    "cnf/3/context": continuous_recipe(3, 2),
     "realnvp/random masks": recipe("realnvp", 5, masks="random", networks="separate"),
     "nsf/linear": recipe("nsf", 3, spline="linear"),
     "nsf/quadratic": recipe("nsf", 3, spline="quadratic"),
@@ -466,6 +496,7 @@ CASES: dict[str, Case] = {
     **PREPROCESSING,
     **COMBINATORS,
     **IMAGES,
+    **CONTINUOUS,
     **MONOTONE,
     **RESIDUAL,
     **RECIPE_CASES,

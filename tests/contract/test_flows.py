@@ -58,6 +58,11 @@ def circular(kinds: list[bool], context: int = 0) -> Recipe:
     return Recipe("circular_nsf", arguments, (len(kinds),), context, data)
 
 
+def continuous(features: int, context: int = 0) -> Recipe:
+    arguments = {"features": features, "context": context, "hidden": [8], "tolerance": 1e-9}
+    return Recipe("cnf", arguments, (features,), context)
+
+
 SCHEMA = {
     "columns": [
         {"name": "mass", "kind": "positive"},
@@ -81,11 +86,13 @@ BASES = ("diagonal", "student", "mixture")
 PLAIN = {name: vector(name, 2) for name in VECTORS} | {
     "circular_nsf": circular([True, True]),
     "circular_nsf/mixed": circular([False, True]),
+    "cnf": continuous(2),
     "glow_image": image(),
     "table": table(),
 }
 CONDITIONAL = {f"{name}/context": vector(name, 2, 3) for name in VECTORS} | {
     "circular_nsf/context": circular([True, False], 3),
+    "cnf/context": continuous(2, 3),
     "glow_image/context": image(3),
     "table/context": table(3),
 }
@@ -94,7 +101,11 @@ VARIANTS = (
     | {f"{name}/3": vector(name, 3) for name in VECTORS}
     | {f"realnvp/{base}": vector("realnvp", 2, base=base) for base in BASES}
     | {f"nsf/{spline}": vector("nsf", 2, spline=spline) for spline in SPLINES}
-    | {"realnvp/random": vector("realnvp", 3, masks="random", networks="separate"), "circular_nsf/1": circular([True])}
+    | {
+        "realnvp/random": vector("realnvp", 3, masks="random", networks="separate"),
+        "circular_nsf/1": circular([True]),
+        "cnf/1": continuous(1),
+    }
 )
 RECIPE_LINES = {**PLAIN, **CONDITIONAL, **VARIANTS}
 
@@ -358,14 +369,16 @@ def test_data_of_the_wrong_shape_show_both_shapes(name):
 
 
 @pytest.mark.parametrize("name", [key for key in RECIPE_LINES if key.split("/")[0] in VECTORS and "/" not in key])
-def test_a_fresh_flow_is_its_base_after_standardising(name):
+def test_a_fresh_flow_is_the_gaussian_of_its_data(name):
     recipe = vector(name, 3)
     flow = recipe.new().double()
     x = torch.tensor([5.0, -100.0, 0.1]) + torch.tensor([2.0, 0.1, 30.0]) * torch.randn(200, 3)
     x = x.double()
     flow.initialise(x)
-    spread = x.std(0, correction=0)
-    expected = torch.distributions.Normal(x.mean(0), spread).log_prob(x).sum(-1)
+    covariance = torch.cov(x.T, correction=0)
+    shrinkage = 4 / (200 + 4)  # of correlations: (D + 1) / (N + D + 1)
+    covariance = (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().diag()
+    expected = torch.distributions.MultivariateNormal(x.mean(0), covariance).log_prob(x)
     torch.testing.assert_close(flow.log_prob(x), expected, atol=1e-5, rtol=1e-5)
 
 

@@ -52,6 +52,7 @@ def test_every_bijection_and_univariate_has_a_line():
 def test_round_trip_and_opposite_ladj(name, direction, dtype):
     """The error that rounding allows: eps times the condition |J^-1|, row by row, and no more."""
     case = CASES[name]
+    skip_exempt(case, "round_trip")
     bijection = built(case)
     x, context = points(case, direction, (32,)), contexts(case, (32,))
     matrix = jacobian(lambda x: mapping(bijection, direction)(x, context)[0], x, len(event_sizes(case, direction)[1]))
@@ -67,6 +68,11 @@ def test_round_trip_and_opposite_ladj(name, direction, dtype):
     assert ((ladj + ladj_back).abs() <= 100 * allowed).all(), f"{((ladj + ladj_back).abs() / allowed).max():.1f} times"
 
 
+def skip_exempt(case: Case, law: str) -> None:
+    if law in case.exempt:
+        pytest.skip(case.exempt[law])
+
+
 def largest(x: Tensor) -> Tensor:
     return x.flatten(1).abs().amax(-1)
 
@@ -75,6 +81,7 @@ def largest(x: Tensor) -> Tensor:
 @both_ways
 def test_ladj_is_the_determinant_of_the_autograd_jacobian(name, direction):
     case = CASES[name]
+    skip_exempt(case, "ladj")
     bijection = built(case)
     x, context = points(case, direction, (8,)), contexts(case, (8,))
     transform = mapping(bijection, direction)

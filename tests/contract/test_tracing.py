@@ -15,6 +15,7 @@ REPRESENTATIVES = (
     "autoregressive/affine/random order",
     "autoregressive/circular inputs",
     "coupling/image/context",
+    "continuous/rk4/3/context",
     "planar/context",
     "residual_block/2",
     "recipe/glow/3",

@@ -1,5 +1,6 @@
 """Flows, and the recipes that build them."""
 
+from bijecta.flows.continuous import cnf, solver_error
 from bijecta.flows.flow import Flow
 from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
@@ -14,6 +15,7 @@ __all__ = [
     "bnaf",
     "build",
     "circular_nsf",
+    "cnf",
     "glow",
     "glow_image",
     "iaf",
@@ -27,6 +29,7 @@ __all__ = [
     "radial",
     "realnvp",
     "residual_flow",
+    "solver_error",
     "sos",
     "sylvester",
     "table",
