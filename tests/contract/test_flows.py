@@ -368,7 +368,12 @@ def test_data_of_the_wrong_shape_show_both_shapes(name):
 # The start
 
 
-@pytest.mark.parametrize("name", [key for key in RECIPE_LINES if key.split("/")[0] in VECTORS and "/" not in key])
+# The ActNorm of these scales once more: what shrinking the correlations leaves of the variances.
+RESCALED = ("glow", "residual_flow")
+GAUSSIAN = [key for key in RECIPE_LINES if key in VECTORS and key not in RESCALED]
+
+
+@pytest.mark.parametrize("name", GAUSSIAN)
 def test_a_fresh_flow_is_the_gaussian_of_its_data(name):
     recipe = vector(name, 3)
     flow = recipe.new().double()
