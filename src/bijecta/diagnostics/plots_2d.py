@@ -196,7 +196,7 @@ def plot_grid_warp(
         >>> from bijecta.diagnostics.plots import plot_grid_warp
         >>> from bijecta.flows import realnvp
         >>> plot_grid_warp(realnvp(2, layers=2)).axes[1].get_title()
-        'its image in data space (3 layers)'
+        'its image in data space (4 layers)'
     """
     fine, coarse = np.linspace(-extent, extent, 400), np.linspace(-extent, extent, lines)
     along, across = np.meshgrid(fine, coarse)
@@ -241,7 +241,7 @@ def plot_layers(flow: Flow, z: Rows, *, context: Tensor | None = None, panels: i
         >>> from bijecta.diagnostics.plots import plot_layers
         >>> from bijecta.flows import realnvp
         >>> len(plot_layers(realnvp(2, layers=2), torch.randn(50, 2)).axes)
-        4
+        5
     """
     if not isinstance(flow.bijection, Chain) or panels < 2:
         raise InputError("plot_layers expects a flow whose bijection is a Chain, and at least 2 panels.")

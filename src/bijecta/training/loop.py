@@ -192,11 +192,11 @@ class _Run:
 
     def _schedule(self) -> float:
         """Rise linearly during the warm-up, then fall along a cosine."""
-        done = self.step / (self.steps_per_epoch * self.config.epochs)
+        steps = self.steps_per_epoch * self.config.epochs
+        done = self.step / steps
         if self.config.max_seconds is not None:
             done = max(done, min(1.0, self._seconds() / self.config.max_seconds))
-        warmup = self.config.warmup
-        rising = (self.step + 1) / max(1.0, warmup * self.steps_per_epoch * self.config.epochs)
+        rising = (done * steps + 1) / max(1.0, self.config.warmup * steps)
         return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * done))
 
     def _judge(self, epoch: int, train_loss: float, seconds: float) -> Progress:
