@@ -58,7 +58,7 @@ def small_realnvp() -> dict[str, object]:
     torch.manual_seed(0)
     flow = realnvp(2, layers=4)
     began = time.perf_counter()
-    fit(flow, x, config=replace(CONFIG, epochs=300, batch_size=256))
+    fit(flow, x, config=replace(CONFIG, epochs=300, batch_size=256, learning_rate=1e-2))
     seconds = time.perf_counter() - began
     samples = flow.sample(2000, generator=torch.Generator().manual_seed(0)).detach().numpy()
     save_figure(plot_samples_2d(x, samples), RESULTS / "realnvp_moons.png")
