@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,7 +51,11 @@ def spawn(code, folder, *arguments, **options):
     environment.pop("PYTHONUNBUFFERED", None)  # an unbuffered stream does not notice that its reader has gone
     command = [sys.executable, "-c", code, *map(str, arguments)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)
+    # A shell in the background ignores Ctrl-C, and so would every child of the tests.
+    heed = (
+        {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)} if os.name == "posix" else {}
+    )
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes, **heed)
 
 
 def finish(process):

@@ -119,7 +119,11 @@ def test_the_number_of_parameters_is_that_of_the_flow(tmp_path: Path) -> None:
     layers = re.findall(
         r'<td>(\w+(?: of \w+)*)</td><td class="number">(\d+)</td><td class="number">([\d,]+)</td>', text
     )
-    assert [(kind, count) for kind, count, _ in layers] == [("Standardise", "1"), ("Coupling of AffineUnivariate", "2")]
+    assert [(kind, count) for kind, count, _ in layers] == [
+        ("Standardise", "1"),
+        ("Whiten", "1"),
+        ("Coupling of AffineUnivariate", "2"),
+    ]
     assert sum(int(size.replace(",", "")) for _, _, size in layers) == total
 
 

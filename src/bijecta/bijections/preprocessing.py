@@ -119,7 +119,8 @@ class Whiten(Bijection):
     Example:
         >>> import torch
         >>> from bijecta.bijections import Whiten
-        >>> x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.9], [0, 0.4]])
+        >>> rows = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
+        >>> x = rows @ torch.tensor([[1.0, 0.9], [0.0, 0.4]])
         >>> torch.corrcoef(Whiten(2).initialise(x).T)[0, 1].abs() < 0.01
         tensor(True)
     """

@@ -240,8 +240,8 @@ def plot_layers(flow: Flow, z: Rows, *, context: Tensor | None = None, panels: i
         >>> import torch
         >>> from bijecta.diagnostics.plots import plot_layers
         >>> from bijecta.flows import realnvp
-        >>> len(plot_layers(realnvp(2, layers=2), torch.randn(50, 2)).axes)
-        5
+        >>> len(plot_layers(realnvp(2, layers=1), torch.randn(50, 2)).axes)
+        4
     """
     if not isinstance(flow.bijection, Chain) or panels < 2:
         raise InputError("plot_layers expects a flow whose bijection is a Chain, and at least 2 panels.")
