@@ -106,9 +106,9 @@ class Standardise(Bijection):
 class Whiten(Bijection):
     r"""Remove linear correlations: :math:`z = L^{-1} x`, :math:`\log|\det| = -\sum_i \log L_{ii}`.
 
-    `initialise` measures the covariance :math:`C = L L^T` of centred data; before that the map is the identity. A flow that begins
-    with `Standardise` and `Whiten` begins as the full-covariance Gaussian of its data, however few rows there are:
-    the correlations are shrunk by (D + 1) / (N + D + 1), which keeps C positive definite.
+    `initialise` measures the covariance :math:`C = L L^T` of centred data; before that the map is the identity. A flow
+    that begins with `Standardise` and `Whiten` begins as the full-covariance Gaussian of its data, however few rows
+    there are: the correlations are shrunk by (D + 1) / (N + D + 1), which keeps C positive definite.
 
     Args:
         features: number D of features.
