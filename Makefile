@@ -31,9 +31,12 @@ types: .venv/.dev ## mypy, strict
 floors: .venv/.dev ## import-linter: a package imports only from floors below its own
 	$(BIN)/lint-imports
 
-bench: .venv/.dev ## measure: gaps to exact entropies, NumPy against PyTorch (minutes, quiet machine)
+bench: .venv/.dev ## measure quality and speed, write benchmarks/results and the README table (quarter of an hour, quiet machine)
 	$(BIN)/python benchmarks/toys.py
+	$(BIN)/python benchmarks/round_trip.py
+	$(BIN)/python benchmarks/signed_weights.py
 	$(BIN)/python benchmarks/numpy_vs_torch.py
+	$(BIN)/python benchmarks/update_readme.py
 
 docs: .venv/.dev ## run every example of the README and the docstrings
 	$(PYTEST) tests/architecture tests/docs

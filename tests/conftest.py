@@ -3,8 +3,13 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+
+# No deadlines: a loaded machine is not a fault. The same examples in every run: a red run can be repeated.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 # `from contract.table import CASES` works from every test file.
 sys.path.insert(0, str(Path(__file__).parent))
