@@ -81,7 +81,7 @@ def test_stops_when_the_time_is_up_with_the_learning_rate_at_its_end() -> None:
     rates = [line.learning_rate for line in result.history]
     # The warm-up follows the clock as well: it does not last for 3 % of a hundred thousand epochs.
     assert max(rates) > 0.05 * 2e-3
-    assert rates[-1] < 0.1 * max(rates)
+    assert rates[-1] < 0.5 * max(rates)
 
 
 def test_the_hook_sees_every_epoch_and_may_stop() -> None:
