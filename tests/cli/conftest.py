@@ -52,10 +52,9 @@ def spawn(code, folder, *arguments, **options):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     # A shell in the background ignores Ctrl-C, and so would every child of the tests.
-    heed = (
-        {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)} if os.name == "posix" else {}
-    )
-    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes, **heed)
+    if os.name == "posix":
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)
 
 
 def finish(process):

@@ -3,8 +3,10 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,8 @@ def fit(
     run = _Run(flow, rows, config, loss)
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
+    else:
+        run.judge_start()
     stopped = run.stop_reason()
     try:
         while not stopped:
@@ -157,9 +161,13 @@ class _Run:
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
         self.started, self.saved_at = time.monotonic(), -math.inf
-        # The start is a candidate too: with few rows nothing may beat the Gaussian that a flow begins as.
+        self.best_epoch, self.best_loss = 0, math.inf
+
+    def judge_start(self) -> None:
+        """Let the start compete: with few rows nothing may beat the Gaussian that a flow begins as."""
         start = self._validate()
-        self.best_epoch, self.best_loss = 0, math.inf if start is None or math.isnan(start) else start
+        if start is not None and not math.isnan(start):
+            self.best_loss = start
 
     def epoch(self) -> Progress:
         """Go once through the training rows, then validate."""
@@ -270,7 +278,9 @@ class _Run:
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
+        """What makes a run this one; hashing the rows takes a while, and they do not change."""
         return {"settings": self.config.to_json(), "data": self.rows.fingerprint()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -279,14 +289,14 @@ class _Run:
         tensors |= self.average.tensors() | optimiser_tensors(self.optimiser)
         tensors |= {f"best.{number}": t for number, t in enumerate(self.best)}
         counters = {"step": self.step, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
-        record = {**self._identity(), **counters, "history": [asdict(p) for p in self.history]}
+        record = {**self._identity, **counters, "history": [asdict(p) for p in self.history]}
         write_checkpoint(path, tensors, record)
         self.saved_at = time.monotonic()
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Take the state of a checkpoint over."""
         tensors, record = read_checkpoint(path, str(self.rows.number.device))
-        same_run(record, self._identity())
+        same_run(record, self._identity)
         state = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
         self.flow.load_state_dict(state)
         self.history = [Progress(**entry) for entry in record["history"]]
@@ -303,17 +313,10 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**63)
 
 
-class _seeded:  # noqa: N801 (reads as a verb: with _seeded(...))
+@contextmanager
+def _seeded(seed: int, rows: Rows) -> Iterator[None]:
     """Seed torch's global generators for a block, for noise inside losses and layers, and put them back after."""
-
-    def __init__(self, seed: int, rows: Rows) -> None:
-        device = rows.number.device
-        self.fork = torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda")
-        self.seed = seed
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
+    device = rows.number.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        torch.manual_seed(seed)
+        yield
