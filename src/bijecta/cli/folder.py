@@ -96,7 +96,7 @@ def write_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text, completely or not at all."""
     data = text.encode()
-    write_atomically(path, lambda file: (file.write(data), None)[1])
+    write_atomically(path, lambda file: file.write(data))
 
 
 def _same_settings(folder: Path, options: FitOptions) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from bijecta.errors import InputError
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Replace a file in one step, so that readers see the old content or the new, never a half.
 
     The content goes to a temporary file in the same folder, reaches the disk (flush, fsync), and takes the name of
@@ -19,7 +19,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
 
     Args:
         path: the file to write. A symbolic link is followed; an existing file keeps its permissions.
-        write: called once with the open binary file (readable and seekable too).
+        write: called once with the open binary file (readable and seekable too); what it returns is ignored.
 
     Raises:
         InputError: the folder does not exist, or the path is a folder.
@@ -31,7 +31,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "numbers.txt"
-        >>> write_atomically(target, lambda file: file.write(b"1 2 3") and None)
+        >>> write_atomically(target, lambda file: file.write(b"1 2 3"))
         >>> target.read_text()
         '1 2 3'
     """
@@ -59,7 +59,7 @@ def _check_target(target: Path) -> None:
         raise InputError(f"Cannot write to {target}: it is a folder. Give the path of a file.")
 
 
-def _write_to_disk(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def _write_to_disk(path: Path, write: Callable[[BinaryIO], object]) -> None:
     # "x" refuses to follow a name that someone else created, and lets the umask decide the permissions.
     with path.open("x+b") as file:
         write(file)

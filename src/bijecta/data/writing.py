@@ -59,7 +59,7 @@ def write_table(
         target.flush()
         return
     content = _encode(table, Path(path))
-    write_atomically(path, lambda file: _write_all(file, content))
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _write_all(file: BinaryIO, content: bytes) -> None:

@@ -105,11 +105,7 @@ def write_report(
         footer=escape(_versions()),
     )
     content = page.encode()
-
-    def write(file: Any) -> None:
-        file.write(content)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda file: file.write(content))
 
 
 def verdict(metrics: Metrics) -> str:

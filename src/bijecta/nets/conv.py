@@ -1,6 +1,5 @@
 """The convolutional conditioner of image flows."""
 
-import torch
 from torch import Tensor, nn
 
 from bijecta.nets.inputs import activation_named, check_context
@@ -37,9 +36,8 @@ class ConvNet(nn.Module):
         self.second = nn.Conv2d(hidden, hidden, 1)
         self.last = nn.Conv2d(hidden, out_channels, 3, padding=1)
         self.context_map = nn.Linear(context, hidden, bias=False) if context else None
-        with torch.no_grad():
-            self.last.weight.zero_()
-            torch.nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Compute the channels (\*B, out_channels, H, W) of x (\*B, channels, H, W) and a context (\*B, C)."""

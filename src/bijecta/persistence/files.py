@@ -56,7 +56,7 @@ def save(flow: Distribution, path: str | os.PathLike[str], *, metadata: Mapping[
     # A tensor may share memory with another one (safetensors refuses that) or be a view: write plain copies.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in flow.state_dict().items()}
     data = to_bytes(tensors, {HEADER: text})
-    write_atomically(path, lambda file: (file.write(data), None)[1])
+    write_atomically(path, lambda file: file.write(data))
 
 
 def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Distribution:

@@ -19,7 +19,7 @@ FORMAT = "bijecta-checkpoint-1"
 def write_checkpoint(path: str | os.PathLike[str], tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Write tensors and a JSON record into one file, completely or not at all."""
     data = save({name: t.detach().contiguous() for name, t in tensors.items()}, {FORMAT: json.dumps(record)})
-    write_atomically(path, lambda file: _write(file, data))
+    write_atomically(path, lambda file: file.write(data))
 
 
 def read_checkpoint(path: str | os.PathLike[str], device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -65,10 +65,6 @@ def restore_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
             _, number, key = name.split(".")
             state.setdefault(int(number), {})[key] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-
-
-def _write(file: Any, data: bytes) -> None:
-    file.write(data)
 
 
 def _short(value: Any) -> str:
