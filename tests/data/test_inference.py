@@ -56,8 +56,36 @@ def test_kinds_are_inferred(rng):
         "flag": "category",
     }
     assert schema.columns[4].dtype == "float32"
-    assert [f.columns for f in findings if f.severity == "error"] == [("word",), ("flag",)]
-    assert sum("lower bound" in f.message for f in findings) == 3
+    assert schema.columns[6].categories == ("a", "b")
+    assert schema.columns[7].categories == ("False", "True")
+    assert not any(finding.severity == "error" for finding in findings)
+    assert sum("gets a probability" in f.message for f in findings) == 3
+
+
+def test_levels_have_two_ends_and_counts_do_not(rng):
+    schema, _ = infer_schema(
+        table_of(
+            level=rng.integers(-1, 4, N),
+            count=rng.poisson(2, N),
+            big=rng.poisson(50, N),
+            far=rng.choice([0, 255], N),
+            two=rng.choice([3, 9], N).astype(float),
+        )
+    )
+    assert [(c.low, c.high) for c in schema.columns] == [(-1, 3), (0, None), (None, None), (0, None), (3, 9)]
+
+
+def test_labels_are_listed_unless_given(rng):
+    table = table_of(n=rng.choice([10, 2], N), f=rng.choice([0.5, -1.0], N), w=rng.choice(["b", "a"], N))
+    given = {"kind": "category", "categories": ["b", "a", "never"]}
+    schema, findings = infer_schema(table, {"n": "category", "f": "category", "w": given})
+    assert [c.categories for c in schema.columns] == [("2", "10"), ("-1.0", "0.5"), ("b", "a", "never")]
+    assert findings == []
+    restored = schema.columns_from_matrix(schema.matrix(table))
+    for name in table.names:
+        np.testing.assert_array_equal(restored[name], table.columns[name])
+    _, findings = infer_schema(table, {"w": {"kind": "category", "categories": ["b"]}})
+    assert "w has unknown labels" in findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -67,6 +95,16 @@ def test_kinds_are_inferred(rng):
         (lambda x, r: {"y": np.where(np.arange(N) == 7, np.inf, r.normal(size=N))}, "error", "row 7 = inf"),
         (lambda x, r: {"y": np.full(N, 3.0)}, "error", "y is constant (3)"),
         (lambda x, r: {"y": np.full(N, np.nan)}, "error", "1000 of 1000"),
+        (lambda x, r: {"y": np.full(N, "red")}, "error", "y is constant ('red')"),
+        (lambda x, r: {"y": np.arange(N).astype(str)}, "error", "1000 different labels in 1000 rows"),
+        (lambda x, r: {"y": r.integers(0, 150, N).astype(str)}, "error", "150 different labels"),
+        (lambda x, r: {"y": np.where(r.random(N) < 0.5, "", "a")}, "note", "Empty counts as a label"),
+        (
+            lambda x, r: {"y": (z := r.choice(["a", "b", "c"], N)), "s": np.char.add(z, "!")},
+            "warning",
+            "y and s say the same",
+        ),
+        (lambda x, r: {"y": (z := r.random(N) < 0.5), "s": 3 - 2 * z}, "warning", "y and s say the same"),
         (lambda x, r: {"y": x}, "error", "x and y are identical"),
         (lambda x, r: {"y": (2.0 - 3.0 * x).astype(np.float32)}, "error", "y = -3 x +2"),
         (
@@ -94,6 +132,12 @@ def test_duplicate_rows_are_found(rng):
     x = rng.normal(size=(N, 2))
     x[: N // 10] = x[N // 2 : N // 2 + N // 10]
     assert any("10.0% of the rows repeat" in each for each in messages(read_table(x), "warning"))
+
+
+def test_rows_that_differ_in_their_labels_are_no_duplicates(rng):
+    x = np.repeat(rng.normal(size=N), 2)
+    assert messages(table_of(x=x, w=["a", "b"] * N), "warning") == []
+    assert any("repeat another row" in each for each in messages(table_of(x=x, w=["a"] * (2 * N - 1) + ["b"])))
 
 
 def test_few_rows_are_found(rng):

@@ -38,6 +38,8 @@ def test_json_round_trip():
         {"columns": [{"name": "x", "kind": "interval", "low": "0", "high": "1"}]},
         {"columns": [{"name": 3, "kind": "real"}]},
         {"columns": ["x"]},
+        {"columns": [{"name": "x", "kind": "category", "categories": "ab"}]},
+        {"columns": [{"name": "x", "kind": "category", "categories": [1]}]},
         [],
     ],
 )
@@ -79,6 +81,9 @@ def test_an_override_forgets_the_bounds_of_the_old_kind():
         ({"x": {"kind": "interval", "lo": 0}}, "unknown option"),
         ({"x": {"kind": "periodic", "low": 0, "high": 3, "period": 4}}, "low \\+ period"),
         ({"x": {"dtype": "float17"}}, "unknown type"),
+        ({"x": {"categories": ["a"]}}, "takes no categories"),
+        ({"x": {"kind": "category", "categories": ["a", "a"]}}, "there once"),
+        ({"x": {"kind": "category", "categories": []}}, "list of texts"),
     ],
 )
 def test_wrong_overrides_are_explained(changes, message):
@@ -163,3 +168,76 @@ def test_printed_table_is_aligned():
     lines = str(SCHEMA).splitlines()
     assert len(lines) == 7
     assert len({line.index(column.kind) for line, column in zip(lines[1:], SCHEMA.columns, strict=True)}) == 1
+
+
+LABELS = Schema(
+    (
+        Column("colour", "category", dtype="str", categories=("red", "green", "")),
+        Column("flag", "category", dtype="bool", categories=("False", "True")),
+        Column("code", "category", dtype="int64", categories=("7", "-1", "12")),
+        Column("x", "real"),
+    )
+)
+
+
+def labelled(**changes):
+    columns = {
+        "colour": np.array(["green", "", "red"]),
+        "flag": np.array([True, False, True]),
+        "code": np.array([12, 7, -1]),
+        "x": np.array([0.5, 1.5, 2.5]),
+    }
+    return Table(LABELS.names, columns | changes)
+
+
+def test_labels_survive_json():
+    text = json.dumps(LABELS.to_json())
+    assert Schema.from_json(json.loads(text)) == LABELS
+    assert json.loads(text) == LABELS.to_json()
+    assert LABELS.override({"code": "integer"}).columns[2] == Column("code", "integer", dtype="int64")
+
+
+def test_labels_become_their_position_and_come_back_in_their_own_type():
+    table = labelled()
+    LABELS.validate(table)
+    matrix = LABELS.matrix(table)
+    np.testing.assert_array_equal(matrix, [[1, 1, 2, 0.5], [2, 0, 0, 1.5], [0, 1, 1, 2.5]])
+    restored = LABELS.columns_from_matrix(matrix)
+    for name, column in table.columns.items():
+        np.testing.assert_array_equal(restored[name], column)
+        assert restored[name].dtype.kind == column.dtype.kind
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"code": np.array([12.0, 7.0, -1.0])},
+        {"code": np.array(["12", "7", "-1"])},
+        {"flag": np.array([1, 0, 1])},
+        {"flag": np.array([1.0, 0.0, 1.0])},
+        {"flag": np.array(["True", "False", "True"])},
+    ],
+)
+def test_labels_are_known_in_another_spelling(other):
+    np.testing.assert_array_equal(LABELS.matrix(labelled(**other)), LABELS.matrix(labelled()))
+
+
+def test_unknown_labels_are_named():
+    table = labelled(colour=np.array(["green", "blue", "red"]), code=np.array([12, 7, 8]), flag=np.array([0, 1, 2]))
+    with pytest.raises(InputError) as caught:
+        LABELS.validate(table)
+    message = str(caught.value)
+    assert "colour has unknown labels in 1 of 3 rows (row 1 = 'blue'). Known: {red, green, ''}" in message
+    assert "code has unknown labels in 1 of 3 rows (row 2 = 8)" in message
+    assert "flag has unknown labels in 1 of 3 rows (row 2 = 2)" in message
+    with pytest.raises(InputError, match="row 1 = 'blue'"):
+        LABELS.matrix(table)
+
+
+def test_a_category_without_labels_has_no_codes():
+    with pytest.raises(InputError, match="without labels"):
+        Schema((Column("colour", "category"),)).matrix(labelled())
+
+
+def test_labels_are_printed_as_the_support():
+    assert Column("n", "category", categories=tuple("abcdef")).support() == "{a, b, c, d, ... 6 labels}"

@@ -22,6 +22,7 @@ _TAIL_RATIO = 10.0  # (99 % range) / (50 % range): 3.8 for a normal distribution
 _SMALLEST_EIGENVALUE = 1e-6
 _COPY = 1e-9  # 1 - |correlation| of columns that are copies of each other, up to float32 rounding
 _DUPLICATE_ROWS = 0.05
+MOST_LABELS = 100
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Finding:
 
 def column_findings(column: Column, values: AnyArray) -> list[Finding]:
     """Check one column by itself."""
-    if column.kind == "category" or not is_numeric(values):
+    if column.kind == "category":
+        return _category(column, values)
+    if not is_numeric(values):
         return [_error(column, _not_numbers(column, values))]
     numbers = values.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
@@ -49,7 +52,7 @@ def column_findings(column: Column, values: AnyArray) -> list[Finding]:
     if not finite.size:
         return findings
     if finite.min() == finite.max():
-        return [*findings, _error(column, _constant(column, finite[0]))]
+        return [*findings, _error(column, _constant(column, f"{finite[0]:g}"))]
     for check in (_integers, _atoms, _heavy_tails, _outliers, _row_numbers):
         findings += check(column, finite, numbers)
     return findings
@@ -58,9 +61,11 @@ def column_findings(column: Column, values: AnyArray) -> list[Finding]:
 def table_findings(schema: Schema, table: Table) -> list[Finding]:
     """Check the columns together."""
     findings = _too_few_rows(schema, table)
-    names = [name for name in schema.names if _varies(table.columns[name])]
+    findings += _same_labels(schema, table)
+    names = [c.name for c in schema.columns if c.kind != "category" and _varies(table.columns[c.name])]
     matrix = table.matrix(names) if names else np.empty((table.n_rows, 0))
-    matrix = matrix[np.isfinite(matrix).all(axis=1)]
+    complete = np.isfinite(matrix).all(axis=1)
+    matrix = matrix[complete]
     if len(matrix) < 3 or not names:
         return findings
     correlation = _correlation(matrix)
@@ -69,8 +74,9 @@ def table_findings(schema: Schema, table: Table) -> list[Finding]:
     alone = [k for k, name in enumerate(names) if name not in dependent]
     findings += copies
     findings += _collinear([names[k] for k in alone], correlation[np.ix_(alone, alone)], len(matrix))
-    if any(column.kind != "integer" for column in schema.columns):
-        findings += _duplicate_rows(schema, matrix)
+    if any(column.kind not in ("integer", "category") for column in schema.columns):
+        labels = [_numbered(table.columns[c.name])[complete] for c in schema.columns if c.kind == "category"]
+        findings += _duplicate_rows(schema, np.column_stack([matrix, *labels]))
     return findings
 
 
@@ -83,16 +89,36 @@ def _error(column: Column, message: str) -> Finding:
 
 def _not_numbers(column: Column, values: AnyArray) -> str:
     shown = ", ".join(str(value) for value in np.unique(values[:1000])[:3])
-    what = "booleans" if values.dtype.kind == "b" else "numbers" if is_numeric(values) else "text or dates"
     return (
-        f"{column.name} is a category ({what}, such as {shown}), which no density over real numbers can describe. "
-        f"Drop it (drop=['{column.name}']), use it as a context, or encode it as numbers."
+        f"{column.name} holds text or dates, such as {shown}, not numbers. Call it a category, "
+        f'{{"{column.name}": "category"}}, or drop it: drop=[\'{column.name}\'].'
     )
 
 
-def _constant(column: Column, value: float) -> str:
+def _category(column: Column, values: AnyArray) -> list[Finding]:
+    """Check labels: their number, missing ones."""
+    missing = _missing(column, values.astype(np.float64)) if is_numeric(values) else []
+    labels, counts = np.unique(values, return_counts=True)
+    if len(labels) == 1:
+        return missing or [_error(column, _constant(column, repr(labels[0].item())))]
+    if len(labels) > MOST_LABELS or (len(values) >= 20 and len(labels) > len(values) / 2):
+        return [*missing, _error(column, _too_many_labels(column, len(labels), len(values)))]
+    if labels[0] != "" or column.dtype != "str":
+        return missing
+    message = f"{column.name} is empty in {counts[0]} of {len(values)} rows. Empty counts as a label of its own."
+    return [Finding("note", (column.name,), message)]
+
+
+def _too_many_labels(column: Column, labels: int, rows: int) -> str:
     return (
-        f"{column.name} is constant ({value:g}). A density cannot live on a single value. "
+        f"{column.name} has {labels} different labels in {rows} rows, too many to learn how often each one occurs. "
+        f"Merge rare labels into one, or drop the column: drop=['{column.name}']."
+    )
+
+
+def _constant(column: Column, value: str) -> str:
+    return (
+        f"{column.name} is constant ({value}). A density cannot live on a single value. "
         f"Drop it: drop=['{column.name}']."
     )
 
@@ -114,8 +140,8 @@ def _integers(column: Column, finite: FloatArray, _: FloatArray) -> list[Finding
         return []
     stored = "" if np.dtype(column.dtype).kind in "iu" else f", stored as {column.dtype}"
     message = (
-        f"{column.name} holds {len(np.unique(finite))} distinct whole numbers{stored}. Uniform noise on [0, 1) will be "
-        f"added in training, so its likelihood is a lower bound. If it is not a count, override it as real."
+        f"{column.name} holds {len(np.unique(finite))} distinct whole numbers{stored}. Each one gets a probability. "
+        f'If it is a measurement and not a count, override it: {{"{column.name}": "real"}}.'
     )
     return [Finding("note", (column.name,), message)]
 
@@ -202,6 +228,31 @@ def _too_few_rows(schema: Schema, table: Table) -> list[Finding]:
         f"Bring more rows or drop columns."
     )
     return [Finding("warning", schema.names, message)]
+
+
+def _numbered(values: AnyArray) -> FloatArray:
+    """Replace values by numbers 0, 1, ... in the order in which they first occur: renaming labels changes nothing."""
+    _, first, where = np.unique(values, return_index=True, return_inverse=True)
+    return np.asarray(first.argsort().argsort()[where], dtype=np.float64)
+
+
+def _same_labels(schema: Schema, table: Table) -> list[Finding]:
+    """Find categories that say the same as an earlier column of labels or whole numbers."""
+    seen: dict[bytes, Column] = {}
+    findings = []
+    for column in schema.columns:
+        if column.kind not in ("category", "integer"):
+            continue
+        earlier = seen.setdefault(_numbered(table.columns[column.name]).tobytes(), column)
+        constant = len(np.unique(table.columns[column.name])) < 2
+        if earlier is column or constant or "category" not in (earlier.kind, column.kind):
+            continue
+        message = (
+            f"{earlier.name} and {column.name} say the same in other words: each determines the other. "
+            f"Drop one: drop=['{column.name}']."
+        )
+        findings.append(Finding("warning", (earlier.name, column.name), message))
+    return findings
 
 
 def _varies(values: AnyArray) -> bool:

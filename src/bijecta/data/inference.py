@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bijecta.data.findings import Finding, column_findings, table_findings
+from bijecta.data.findings import MOST_LABELS, Finding, column_findings, table_findings
 from bijecta.data.schema import Column, Schema, find_problem
-from bijecta.data.table import AnyArray, FloatArray, Table, is_numeric, unknown_column
+from bijecta.data.table import AnyArray, FloatArray, Table, as_labels, is_numeric, unknown_column
 from bijecta.errors import InputError
 
 _ANGLE_NAME = re.compile(
     r"(^|[^a-z])(d?phi|angle|azimuth|az|deg|degrees|direction|heading|longitude|lon|psi)\d*($|[^a-z])"
 )
+_MOST_LEVELS = 32  # distinct whole numbers that are looked at as levels, such as ratings, and not as counts
+_LEVEL_SHARE = 0.01  # share of rows that the lowest and the highest level must have: the ends of counts are rare
 _CIRCLES = ((-np.pi, np.pi), (0.0, 2.0 * np.pi), (-180.0, 180.0), (0.0, 360.0))
 
 
@@ -22,9 +25,10 @@ def infer_schema(
 ) -> tuple[Schema, list[Finding]]:
     """Guess what each column is, and report what would spoil a fit.
 
-    Whole numbers become integer, those whose smallest is 0 with that as their lower end; positive floats whose
-    middle 99.8 % span more than a factor of 100 and that are strongly skewed become positive; text and booleans
-    become category; everything else becomes real. Intervals and circles are never guessed, only suggested.
+    Whole numbers become integer: those whose smallest is 0 with that as their lower end, a few levels whose first
+    and last are both frequent with both ends. Positive floats whose middle 99.8 % span more than a factor of 100 and
+    that are strongly skewed become positive; text and booleans become category, with the sorted labels of the data;
+    everything else becomes real. Intervals and circles are never guessed, only suggested.
 
     Args:
         table: the data.
@@ -47,11 +51,12 @@ def infer_schema(
         >>> print(schema)
         name  kind     support    type
         x     real     (-∞, ∞)    float64
-        n     integer  {0 ... ∞}  int64
+        n     integer  {0 ... 6}  int64
     """
     kept = _without(table, drop)
     schema = Schema(tuple(_infer_column(name, kept.columns[name]) for name in kept.names))
     schema = schema.override(overrides or {})
+    schema = Schema(tuple(_with_labels(column, kept.columns[column.name]) for column in schema.columns))
     findings = []
     for column in schema.columns:
         findings += column_findings(column, kept.columns[column.name])
@@ -84,9 +89,28 @@ def _infer_column(name: str, values: AnyArray) -> Column:
         and bool((finite == np.round(finite)).all())
     )
     if whole:
-        # A column that reaches 0 and not below counts something; samples of it shall not be negative.
-        return Column(name, "integer", low=0 if finite.size and finite.min() == 0 else None, dtype=dtype)
+        low, high = _ends(finite)
+        return Column(name, "integer", low=low, high=high, dtype=dtype)
     return Column(name, "positive" if _spans_decades(finite) else "real", dtype=dtype)
+
+
+def _with_labels(column: Column, values: AnyArray) -> Column:
+    """List the labels of a category, unless they are given; too many are not listed, `column_findings` says so."""
+    if column.kind != "category" or column.categories is not None:
+        return column
+    present = values[np.isfinite(values)] if is_numeric(values) else values
+    labels = as_labels(np.unique(present), np.dtype(column.dtype))
+    return replace(column, categories=tuple(labels.tolist())) if 0 < len(labels) <= MOST_LABELS else column
+
+
+def _ends(finite: FloatArray) -> tuple[float | None, float | None]:
+    """Return the ends of whole numbers, as far as the data show them."""
+    levels, counts = np.unique(finite, return_counts=True)
+    enough = max(2.0, _LEVEL_SHARE * finite.size)
+    if 1 < levels.size <= _MOST_LEVELS and np.ptp(levels) < 2 * _MOST_LEVELS and min(counts[0], counts[-1]) >= enough:
+        return int(levels[0]), int(levels[-1])
+    # A column that reaches 0 and not below counts something; samples of it shall not be negative.
+    return (0 if finite.size and levels[0] == 0 else None), None
 
 
 def _spans_decades(values: FloatArray) -> bool:
@@ -108,7 +132,9 @@ def _skewness(values: FloatArray) -> float:
 def _override_findings(column: Column, table: Table, *, named: bool) -> list[Finding]:
     """Check a kind that the user chose against the data. Missing values and text are reported elsewhere."""
     values = table.columns[column.name]
-    if not named or not is_numeric(values) or not np.isfinite(values).all():
+    if not named or (column.kind == "category" and column.categories is None):
+        return []
+    if column.kind != "category" and (not is_numeric(values) or not np.isfinite(values).all()):
         return []
     problem = find_problem(column, table)
     return [Finding("error", (column.name,), problem)] if problem else []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bijecta.data.table import AnyArray, FloatArray, Table, check_names, is_numeric, unknown_column
+from bijecta.data.table import AnyArray, FloatArray, Table, as_labels, check_names, is_numeric, unknown_column
 from bijecta.errors import FileFormatError, InputError, ShapeError
 
 KINDS = ("real", "positive", "interval", "periodic", "integer", "category")
@@ -19,7 +19,8 @@ class Column:
     """The kind, support and type of one column.
 
     The support is ℝ for real, (low, ∞) for positive, (low, high) for interval, [low, low + period) with its ends
-    glued together for periodic, and {low, ..., high} for integer, where either bound may be missing.
+    glued together for periodic, {low, ..., high} for integer, where either bound may be missing, and the labels
+    ``categories`` for category, which stand in a matrix as their position 0, 1, ...
 
     Args:
         name: name of the column.
@@ -27,10 +28,12 @@ class Column:
         low: lower end of the support, in the column's unit; 0 if left out for positive and periodic.
         high: upper end; for periodic, low + period.
         period: length of the circle, for periodic only; high - low if left out.
-        dtype: NumPy type that samples are returned in, such as float32.
+        dtype: NumPy type that samples are returned in, such as float32; "str" for text.
+        categories: labels in order, for category only; `infer_schema` fills them in from the data.
 
     Raises:
-        InputError: an unknown kind or type, bounds that are missing, not finite, or do not fit the kind.
+        InputError: an unknown kind or type, labels that are no distinct texts, bounds that are missing, not finite,
+            or do not fit the kind.
 
     Reference:
         Stevens (1946), "On the theory of scales of measurement".
@@ -46,6 +49,7 @@ class Column:
     high: float | None = None
     period: float | None = None
     dtype: str = "float64"
+    categories: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -56,19 +60,22 @@ class Column:
             self._complete_period()
         self._check_numbers()
         self._check_bounds()
+        self._check_categories()
 
     def __str__(self) -> str:
         return f"{self.name}: {self.kind} {self.support()}".rstrip()
 
     def support(self) -> str:
-        """Return the support in interval notation; empty for categories."""
+        """Return the support in interval notation, or the first labels of a category."""
+        if self.kind == "category":
+            return _first_labels(self.categories or (), 4)
         low = "-∞" if self.low is None else f"{self.low:g}"
         high = "∞" if self.high is None else f"{self.high:g}"
-        forms = {"periodic": f"[{low}, {high}) circle", "integer": f"{{{low} ... {high}}}", "category": ""}
+        forms = {"periodic": f"[{low}, {high}) circle", "integer": f"{{{low} ... {high}}}"}
         return forms.get(self.kind, f"({low}, {high})")
 
     def outside(self, values: FloatArray) -> NDArray[np.bool_]:
-        """Mark finite values outside the support; values that are not finite are another matter."""
+        """Mark finite numbers outside the support; what is not finite, or a label, is another matter."""
         bad = np.zeros(values.shape, dtype=bool)
         if self.kind in ("positive", "interval"):
             bad = (values <= _or(self.low, -np.inf)) | (values >= _or(self.high, np.inf))
@@ -76,9 +83,17 @@ class Column:
             bad = (values < _or(self.low, -np.inf)) | (values > _or(self.high, np.inf)) | (values != np.round(values))
         return bad & np.isfinite(values)
 
+    def codes(self, values: AnyArray) -> FloatArray:
+        """Return the position of every value among the categories, -1 for a label that is not among them."""
+        position = {label: code for code, label in enumerate(self.categories or ())}
+        labels, where = np.unique(as_labels(values, np.dtype(self.dtype)), return_inverse=True)
+        return np.array([position.get(str(label), -1) for label in labels], dtype=np.float64)[where]
+
     def restore(self, values: FloatArray) -> AnyArray:
-        """Return values in the column's own type and inside its support."""
+        """Return values in the column's own type and inside its support; codes as labels."""
         target = np.dtype(self.dtype)
+        if self.kind == "category":
+            return _restore_labels(values, target, self.categories or ("",))
         if self.kind == "integer":
             return _restore_integers(np.round(values), target, self.low, self.high)
         if self.kind == "periodic":
@@ -117,6 +132,18 @@ class Column:
             raise InputError(f"Column {self.name}: low must be below high; got {self.low} and {self.high}.")
         if self.kind == "periodic" and not np.isclose(_or(self.high, 0.0) - _or(self.low, 0.0), _or(self.period, 0.0)):
             raise InputError(f"Column {self.name}: high must be low + period; got {asdict(self)}. Leave one out.")
+
+    def _check_categories(self) -> None:
+        if self.categories is None:
+            return
+        labels = () if isinstance(self.categories, str) else tuple(self.categories)  # type: ignore[unreachable]
+        if self.kind != "category":
+            raise InputError(f"Column {self.name}: kind {self.kind} takes no categories; drop them.")
+        if not labels or not all(isinstance(label, str) for label in labels):
+            raise InputError(f"Column {self.name}: categories must be a list of texts; got {self.categories!r}.")
+        if len(set(labels)) < len(labels):
+            raise InputError(f"Column {self.name}: every category must be there once; got {list(labels)}.")
+        object.__setattr__(self, "categories", labels)
 
 
 @dataclass(frozen=True)
@@ -163,7 +190,7 @@ class Schema:
 
         Args:
             changes: for each name ``kind``, ``kind:low`` or ``kind:low:high``, or a mapping with kind, low, high,
-                period, dtype.
+                period, dtype, categories.
 
         Returns:
             The new schema; types stay as they were unless given.
@@ -177,9 +204,9 @@ class Schema:
         return Schema(tuple(_changed(column, changes.get(column.name)) for column in self.columns))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as a dictionary that ``json.dumps`` takes; bounds that are not set are left out."""
+        """Return the schema as a dictionary that ``json.dumps`` takes; what is not set is left out."""
         rows = [{key: value for key, value in asdict(column).items() if value is not None} for column in self.columns]
-        return {"columns": rows}
+        return {"columns": [{k: list(v) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows]}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> "Schema":
@@ -196,19 +223,22 @@ class Schema:
             table: the data; columns that the schema does not know are ignored.
 
         Raises:
-            InputError: columns are missing or hold text, or values are NaN, infinite or outside the support. All
-                problems are listed, with row numbers that start at 0.
+            InputError: columns are missing or hold text where numbers are expected, values are NaN, infinite or
+                outside the support, or labels are unknown. All problems are listed, with row numbers that start at 0.
         """
         problems = [problem for column in self.columns if (problem := find_problem(column, table))]
         if problems:
             raise InputError("The table does not fit the schema:\n" + "\n".join(f"- {each}" for each in problems))
 
     def matrix(self, table: Table) -> FloatArray:
-        """Return the schema's columns side by side, shape (n, d), float64, periodic ones wrapped.
+        """Return the schema's columns side by side, shape (n, d), float64, periodic ones wrapped, labels as codes.
 
-        Raises InputError if a column is missing or does not hold numbers; `validate` checks the values.
+        Raises InputError if a column is missing or does not hold numbers, or a label is unknown; `validate` checks
+        the other values.
         """
-        matrix = table.matrix(self.names)
+        chosen = table.select(self.names)
+        coded = {column.name: _codes(column, chosen) for column in self.columns if column.kind == "category"}
+        matrix = Table(self.names, {**chosen.columns, **coded}).matrix()
         for k, column in enumerate(self.columns):
             if column.kind == "periodic":
                 matrix[:, k] = wrap(matrix[:, k], _or(column.low, 0.0), _or(column.period, 1.0))
@@ -221,7 +251,8 @@ class Schema:
             matrix: shape (n, d), in the order of the schema.
 
         Returns:
-            For each name an array (n,): integers rounded, periodic values wrapped, bounded values kept inside.
+            For each name an array (n,): integers rounded, periodic values wrapped, bounded values kept inside,
+            codes replaced by their labels.
 
         Raises:
             ShapeError: the matrix does not have one column for each column of the schema.
@@ -237,6 +268,8 @@ def find_problem(column: Column, table: Table) -> str:
     if column.name not in table.columns:
         return unknown_column(column.name, table.names)
     values = table.columns[column.name]
+    if column.kind == "category":
+        return _label_problem(column, values)
     if not is_numeric(values):
         return f"{column.name} holds {values.dtype}, not numbers. Encode it as numbers or drop it."
     numbers = values.astype(np.float64)
@@ -248,10 +281,28 @@ def find_problem(column: Column, table: Table) -> str:
     return ""
 
 
+def _label_problem(column: Column, values: AnyArray) -> str:
+    if column.categories is None:
+        return f"{column.name} is a category without labels. List them as its categories; infer_schema does so."
+    unknown = column.codes(values) < 0
+    if not unknown.any():
+        return ""
+    known = _first_labels(column.categories, 20)
+    where = rows_and_values(values, unknown)
+    return f"{column.name} has unknown labels in {where}. Known: {known}. Rename them or remove the rows."
+
+
+def _codes(column: Column, table: Table) -> FloatArray:
+    if problem := find_problem(column, table):
+        raise InputError(problem)
+    return column.codes(table.columns[column.name])
+
+
 def rows_and_values(values: AnyArray, chosen: NDArray[np.bool_], limit: int = 5) -> str:
     """Describe chosen entries: how many rows, and the first few with their values."""
     rows = np.flatnonzero(chosen)
-    shown = ", ".join(f"row {row} = {values[row]:g}" for row in rows[:limit])
+    form = "{:g}".format if is_numeric(values) else repr
+    shown = ", ".join(f"row {row} = {form(values[row].item())}" for row in rows[:limit])
     return f"{len(rows)} of {len(values)} rows ({shown}{', ...' if len(rows) > limit else ''})"
 
 
@@ -286,6 +337,18 @@ def _parse(name: str, text: str) -> dict[str, Any]:
     if len(numbers) > 2:
         raise InputError(f"Column {name}: too many numbers in {text!r}. Write {_SHORTHAND}.")
     return {"kind": kind.strip(), **dict(zip(("low", "high"), numbers, strict=False))}
+
+
+def _first_labels(labels: tuple[str, ...], limit: int) -> str:
+    rest = [f"... {len(labels)} labels"] if len(labels) > limit else []
+    return f"{{{', '.join([*(label or repr(label) for label in labels[:limit]), *rest])}}}" if labels else ""
+
+
+def _restore_labels(codes: FloatArray, target: np.dtype[Any], categories: tuple[str, ...]) -> AnyArray:
+    labels = np.array(categories)[np.clip(np.round(codes), 0, len(categories) - 1).astype(np.intp)]
+    if target.kind == "b":
+        return np.asarray(labels == "True")
+    return labels.astype(target) if target.kind in "iuf" else labels
 
 
 def _restore_integers(values: FloatArray, target: np.dtype[Any], low: float | None, high: float | None) -> AnyArray:

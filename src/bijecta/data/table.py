@@ -97,6 +97,15 @@ def is_numeric(column: AnyArray) -> bool:
     return column.dtype.kind in _NUMBERS
 
 
+def as_labels(column: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+    """Write values as labels, in the spelling of the type that a category has: 1.0 of a column of integers is "1"."""
+    if not is_numeric(column) or dtype.kind not in _NUMBERS:
+        return column.astype(np.str_)
+    with np.errstate(invalid="ignore"):
+        own = column.astype(dtype)
+    return np.where(own == column, own.astype(np.str_), column.astype(np.str_))
+
+
 def unknown_column(name: str, known: Iterable[str]) -> str:
     """Return the message for a column that does not exist."""
     known = list(known)
