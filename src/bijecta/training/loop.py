@@ -24,6 +24,7 @@ from bijecta.training.checkpoint import (
     write_checkpoint,
 )
 from bijecta.training.config import FitConfig
+from bijecta.training.distributed import Team, join
 from bijecta.training.divergence import explain_divergence
 from bijecta.training.losses import Loss, nll
 from bijecta.training.rows import Rows, read_rows
@@ -89,7 +90,7 @@ def fit(
 
     The rows are split into training and validation rows; what starts from data is initialised; AdamW takes steps on
     minibatches; after every epoch the moving average of the weights is validated. The flow ends in eval mode with the
-    best average.
+    best average. In processes started by ``torchrun``, each with all rows, every batch is shared out between them.
 
     Args:
         flow: a `Flow`, or any Distribution with parameters; trained in place, on the device where it is.
@@ -97,8 +98,8 @@ def fit(
         context: contexts of shape (N, C).
         weight: event weights of shape (N,), any scale, negative ones allowed.
         config: settings (default: ``FitConfig()``).
-        loss: `nll`, `reverse_kl(...)`, or any function (flow, batch) -> scalar.
-        on_epoch: called with a `Progress` after every epoch; returns True to stop.
+        loss: `nll`, `reverse_kl(...)`, or any function (flow, batch) -> scalar that is a mean over rows.
+        on_epoch: called with a `Progress` after every epoch, in the process that leads; returns True to stop.
         checkpoint: a file to write the state of the run to. Where it exists, the run goes on from it and ends, on a
             CPU, bit for bit as if it had never stopped.
 
@@ -122,17 +123,20 @@ def fit(
     """
     config = config or FitConfig()
     rows = read_rows(flow, x, context, weight, virtual=config.steps_per_epoch * (config.batch_size or 256))
-    run = _Run(flow, rows, config, loss)
+    team = join(rows.device)
+    run = _Run(flow, rows, config, loss, team)
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
     else:
         run.judge_start()
-    stopped = run.stop_reason()
+    stopped = team.agree(run.stop_reason())
     try:
         while not stopped:
             progress = run.epoch()
-            stopped = "hook" if on_epoch is not None and on_epoch(progress) else run.stop_reason()
-            if checkpoint is not None and (stopped or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS):
+            enough = team.leads and on_epoch is not None and on_epoch(progress)
+            stopped = team.agree("hook" if enough else run.stop_reason())
+            due = stopped or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS
+            if checkpoint is not None and team.leads and due:
                 run.save(checkpoint)
     except KeyboardInterrupt:
         stopped = "interrupted"
@@ -142,8 +146,10 @@ def fit(
 class _Run:
     """A run of `fit`: the flow, its optimiser, and how far it has come."""
 
-    def __init__(self, flow: Distribution, rows: Rows, config: FitConfig, loss: Loss) -> None:
-        self.flow, self.config, self.loss, self.rows = flow, config, loss, rows
+    def __init__(self, flow: Distribution, rows: Rows, config: FitConfig, loss: Loss, team: Team) -> None:
+        self.flow, self.config, self.loss, self.rows, self.team = flow, config, loss, rows, team
+        if team.size > 1:
+            team.require_same(self._identity)
         self.train, self.validation = rows.split(config.validation_fraction, config.seed)
         self.batch_size = config.batch_size or min(1024, max(64, len(self.train) // 20))
         # Few rows are learned by heart in a few large steps: early stopping needs small ones to choose between.
@@ -153,6 +159,7 @@ class _Run:
         if self.train.x is not None:
             with _seeded(config.seed, self.rows):
                 flow.initialise(self.train.x, self.train.context)
+        team.begin_alike(flow)
         self.average = WeightAverage(flow, config.ema)
         self.optimiser = torch.optim.AdamW(
             self.average.weights, lr=self.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -174,8 +181,8 @@ class _Run:
         number, began = len(self.history) + 1, time.monotonic()
         self.flow.train()
         order = torch.randperm(len(self.train), generator=_generator(self.config.seed, number))
-        total = torch.zeros((), device=self.rows.number.device)
-        with _seeded(self.config.seed + number, self.rows):
+        total = torch.zeros((), device=self.rows.device)
+        with _seeded(self.team.seed(self.config.seed + number), self.rows):
             for batch in self.train.batches(self.batch_size, order.to(total.device)):
                 total += self._take_step(batch) * len(batch)
         train_loss = float(total) / len(self.train)
@@ -187,23 +194,25 @@ class _Run:
         rate = self.learning_rate * self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        loss = self.loss(self.flow, rows.as_batch())
+        share, fraction = self.team.share(rows)
+        loss = self.loss(self.flow, share.as_batch())
         self.optimiser.zero_grad()
         loss.backward()
+        loss = self.team.average(loss.detach(), self.average.weights, fraction)
         norm = torch.nn.utils.clip_grad_norm_(self.average.weights, self.config.gradient_clip)
         if not bool((loss + norm).isfinite()):
             self._diverged(loss, rows, rate)
         self.optimiser.step()
         self.average.update()
         self.step += 1
-        return loss.detach()
+        return loss
 
     def _schedule(self) -> float:
         """Rise linearly during the warm-up, then fall along a cosine."""
         steps = self.steps_per_epoch * self.config.epochs
         done = self.step / steps
         if self.config.max_seconds is not None:
-            done = max(done, min(1.0, self._seconds() / self.config.max_seconds))
+            done = max(done, min(1.0, self.team.agree(self._seconds()) / self.config.max_seconds))
         rising = (done * steps + 1) / max(1.0, self.config.warmup * steps)
         return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -231,13 +240,14 @@ class _Run:
             return None
         self.flow.eval()
         self.average.swap()
-        order = torch.arange(len(self.validation), device=self.rows.number.device)
+        order = torch.arange(len(self.validation), device=self.rows.device)
         total = 0.0
-        with _seeded(self.config.seed, self.rows):
+        with _seeded(self.team.seed(self.config.seed), self.rows):
             for batch in self.validation.batches(max(self.batch_size, 4096), order):
-                total += float(self.loss(self.flow, batch.as_batch())) * len(batch)
+                share, fraction = self.team.share(batch)
+                total += float(self.loss(self.flow, share.as_batch())) * fraction * len(batch)
         self.average.swap()
-        return total / len(self.validation)
+        return sum(self.team.gather(total)) / len(self.validation)
 
     def stop_reason(self) -> str:
         """Say why the run is over, or "" while it is not."""
@@ -295,7 +305,7 @@ class _Run:
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Take the state of a checkpoint over."""
-        tensors, record = read_checkpoint(path, str(self.rows.number.device))
+        tensors, record = read_checkpoint(path, str(self.rows.device))
         same_run(record, self._identity)
         state = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
         self.flow.load_state_dict(state)
@@ -316,7 +326,7 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 @contextmanager
 def _seeded(seed: int, rows: Rows) -> Iterator[None]:
     """Seed torch's global generators for a block, for noise inside losses and layers, and put them back after."""
-    device = rows.number.device
+    device = rows.device
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
         torch.manual_seed(seed)
         yield

@@ -32,6 +32,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.number)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.number.device
+
     def take(self, index: Tensor) -> "Rows":
         """Take some rows."""
         return Rows(self.number[index], *(None if t is None else t[index] for t in (self.x, self.context, self.weight)))
