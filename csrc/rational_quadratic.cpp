@@ -1,285 +1,22 @@
-// The monotone rational-quadratic spline, fused: forward, inverse, and their gradients from (x, params) alone.
-//
-// The definition is src/bijecta/functional/rational_quadratic.py; here each lane of a vector is one element, and one pass
-// over its parameters finds the bin. With C_j the sum of the first j of E = exp(logits - max) and S the sum of all,
-//     x_j = -1 + 2 (m j + c C_j / S),  c = 1 - m K,  x_K = 1,
-// on the unit domain [-1, 1]; y_j likewise. The slope at a knot is d = exp(limit tanh(logit / limit)).
+// The rational-quadratic spline of many elements, each with its own row of parameters.
 
-#include <cmath>
-#include <memory>
-
-#include "elementary.hpp"
 #include "parallel.hpp"
-#include "vector.hpp"
+#include "spline.hpp"
 
 namespace bijecta {
-
-// What a call is about; Python fills the same structure with ctypes.
-struct Spline {
-    int64_t count;             // elements
-    int64_t bins;              // K
-    int64_t columns;           // element i has the settings of column i % columns
-    const void* bounds;        // one per column, of the elements' type; null: `bound` for all
-    const uint8_t* circulars;  // one per column; null: `circular` for all
-    double bound, min_bin, slope_limit;
-    int32_t circular;
-    int32_t boundary_logit;    // 3K parameters instead of 3K - 1: the first slope logit is that of the boundary
-    int32_t inverse;
-    int32_t threads;
-};
-
-// torch.remainder, and the corrections of `wrap`: into [-bound, bound). A cold path: most numbers are inside already.
-template <class T> T wrap(T x, T bound) {
-    if (x >= -bound && x < bound) return x;
-    const T period = 2 * bound;
-    const T rest = std::fmod(x + bound, period);
-    const T wrapped = -bound + (rest < 0 ? rest + period : rest);
-    return wrapped >= bound ? wrapped - period : wrapped;
-}
-
-// Bound and periodicity of each lane.
-template <class T> struct Columns {
-    using Word = typename Vector<T>::Word;
-    static constexpr int L = Vector<T>::lanes;
-
-    const Spline& spline;
-    Vec<T> bound;
-    Words<T> circular;  // all bits set or none
-    bool any_circular;
-
-    explicit Columns(const Spline& s) : spline(s) { read(0); }
-
-    void move_to(int64_t first) {
-        if (spline.bounds || spline.circulars) read(first % spline.columns);
-    }
-
-    void read(int64_t column) {
-        T bounds[L];
-        Word masks[L];
-        any_circular = false;
-        for (int l = 0; l < L; ++l) {
-            bounds[l] = spline.bounds ? static_cast<const T*>(spline.bounds)[column] : T(spline.bound);
-            const bool periodic = spline.circulars ? spline.circulars[column] : spline.circular;
-            masks[l] = periodic ? ~Word(0) : Word(0);
-            any_circular |= periodic;
-            column = column + 1 == spline.columns ? 0 : column + 1;
-        }
-        std::memcpy(&bound, bounds, sizeof bound);
-        std::memcpy(&circular, masks, sizeof circular);
-    }
-
-    Vec<T> wrapped(Vec<T> x) const {
-        if (!any_circular) return x;
-        for (int l = 0; l < L; ++l) x[l] = circular[l] ? wrap<T>(x[l], bound[l]) : x[l];
-        return x;
-    }
-};
-
-// Numbers brought to the unit domain, clamped before any arithmetic; NaN is inside and stays NaN.
-template <class T> BIJECTA_INLINE Vec<T> to_unit(Vec<T> x, Vec<T> bound) {
-    const Vec<T> unit = x / bound;
-    return unit > T(1) ? splat<T>(1) : (unit < T(-1) ? splat<T>(-1) : unit);
-}
-
-// One side of the bin, widths or heights: its two knots, and what the gradient of the softmax needs.
-template <class T> struct Side {
-    Vec<T> low, high;    // the knots
-    Vec<T> below, here;  // probability of all bins below, and of this one
-};
-
-template <class T> struct Bin {
-    Side<T> x, y;
-    Vec<T> logit0, logit1;
-    Vec<T> index;
-};
-
-// Constants of one call.
-template <class T> struct Settings {
-    int bins, parameters;
-    T min_bin, rest, slope_limit;
-    bool boundary_logit;
-
-    explicit Settings(const Spline& s)
-        : bins(int(s.bins)), parameters(3 * bins - (s.boundary_logit ? 0 : 1)), min_bin(T(s.min_bin)),
-          rest(T(1 - s.min_bin * double(bins))), slope_limit(T(s.slope_limit)), boundary_logit(s.boundary_logit) {}
-};
-
-// exp(logits - max) in place; returns 1 / sum.
-template <class T> BIJECTA_INLINE Vec<T> exponentials(Vec<T>* logits, int bins) {
-    Vec<T> largest = logits[0], sum{};
-    for (int j = 1; j < bins; ++j) largest = logits[j] > largest ? logits[j] : largest;
-    for (int j = 0; j < bins; ++j) {
-        logits[j] = exp<T>(logits[j] - largest);
-        sum += logits[j];
-    }
-    return T(1) / sum;
-}
-
-// K is a constant for the usual numbers of bins, so that the loops unroll; 0 means any number.
-template <class T, int K> struct Kernel {
-    using V = Vec<T>;
-    static constexpr int L = Vector<T>::lanes;
-
-    const Settings<T> set;
-    const int bins;
-    const std::unique_ptr<V[]> tile;  // parameters, one vector each; widths and heights become E in place
-
-    explicit Kernel(const Settings<T>& settings)
-        : set(settings), bins(K ? K : settings.bins), tile(new V[settings.parameters]) {}
-
-    // Load the parameters of `rows` elements and find the bin of q among the knots of x (inverse: of y).
-    template <bool inverse, bool gradient> BIJECTA_INLINE Bin<T> find(const T* params, int rows, V q, Words<T> circular) {
-        load_tile<T>(params, rows, K ? 3 * K - (set.boundary_logit ? 0 : 1) : set.parameters, tile.get());
-        V *const E = tile.get(), *const F = E + bins, *const logits = F + bins + (set.boundary_logit ? 0 : -1);
-        const V per_width = exponentials<T>(E, bins), per_height = exponentials<T>(F, bins);
-        // logits[1 .. K-1] are those of the inner knots; both boundary knots share logits[0] where circular, else 0.
-        const V boundary = set.boundary_logit ? from_words<T>(to_words<T>(logits[0]) & circular) : V{};
-        const V scale_x = 2 * set.rest * per_width, scale_y = 2 * set.rest * per_height;
-        V C = E[0], D = F[0];
-        V next_x = knot(1, C, scale_x), next_y = knot(1, D, scale_y);
-        Bin<T> b{{splat<T>(-1), next_x, V{}, E[0]}, {splat<T>(-1), next_y, V{}, F[0]}, boundary, V{}, V{}};
-        b.logit1 = bins > 1 ? logits[1] : boundary;
-        for (int j = 1; j < bins; ++j) {
-            const auto take = q >= (inverse ? next_y : next_x);  // the last one that is true wins
-            b.x.low = take ? next_x : b.x.low;
-            b.y.low = take ? next_y : b.y.low;
-            if constexpr (gradient) {
-                b.x.below = take ? C : b.x.below;
-                b.y.below = take ? D : b.y.below;
-                b.x.here = take ? E[j] : b.x.here;
-                b.y.here = take ? F[j] : b.y.here;
-                b.index = take ? splat<T>(T(j)) : b.index;
-            }
-            C += E[j], D += F[j];
-            next_x = knot(j + 1, C, scale_x), next_y = knot(j + 1, D, scale_y);
-            b.x.high = take ? next_x : b.x.high;
-            b.y.high = take ? next_y : b.y.high;
-            b.logit0 = take ? logits[j] : b.logit0;
-            b.logit1 = take ? (j + 1 < bins ? logits[j + 1] : boundary) : b.logit1;
-        }
-        if constexpr (gradient) {
-            b.x.below *= per_width, b.x.here *= per_width;
-            b.y.below *= per_height, b.y.here *= per_height;
-        }
-        return b;
-    }
-
-    // The right edge is pinned, not summed, unless a parameter is NaN.
-    BIJECTA_INLINE V knot(int j, V sum, V scale) const {
-        const V inner = (2 * set.min_bin * T(j) - 1) + scale * sum;
-        if (j < bins) return inner;
-        return inner == inner ? splat<T>(1) : inner;
-    }
-};
-
-// Everything that the formulas of one bin share; xi and nu are the distances to its two knots, in [0, 1].
-template <class T> struct Curve {
-    Vec<T> w, h, s, d0, d1;
-    Vec<T> xi, nu, N, M, D, steep;  // steep = T: dy/dx = (s/D)^2 T
-    Tanh<T> t0, t1;
-
-    template <bool inverse> BIJECTA_INLINE Curve(const Bin<T>& b, Vec<T> q, T limit, std::bool_constant<inverse>)
-        : w(b.x.high - b.x.low), h(b.y.high - b.y.low), s(h / w), t0(tanh<T>(b.logit0 / limit)),
-          t1(tanh<T>(b.logit1 / limit)) {
-        d0 = exp<T>(limit * t0.value), d1 = exp<T>(limit * t1.value);
-        if constexpr (inverse) {
-            find_root((q - b.y.low) / h, (b.y.high - q) / h);
-        } else {
-            xi = (q - b.x.low) / w, nu = (b.x.high - q) / w;
-        }
-        const Vec<T> p = xi * nu;
-        N = s * xi * xi + d0 * p, M = s * nu * nu + d1 * p, D = N + M;
-        steep = d1 * xi * xi + T(2) * s * p + d0 * nu * nu;
-    }
-
-    // N / D = t: the root in a form that never subtracts, from the side that sign(e) names.
-    BIJECTA_INLINE void find_root(Vec<T> t, Vec<T> tc) {
-        const Vec<T> e = d0 * tc - d1 * t;
-        const Vec<T> root = sqrt<T>(e * e + T(4) * s * s * t * tc);
-        const auto reflect = e < T(0);
-        const Vec<T> rest = (reflect ? -e : e) + root, near = T(2) * s * (reflect ? tc : t);
-        const Vec<T> q = rest + near, z = near / q, zc = rest / q;
-        xi = reflect ? zc : z, nu = reflect ? z : zc;
-    }
-
-    BIJECTA_INLINE Vec<T> slope() const { return (s / D) * (s / D) * steep; }
-
-    // Adding the smaller part to its own knot makes both knots exact.
-    BIJECTA_INLINE Vec<T> image(const Bin<T>& b) const {
-        return N <= M ? b.y.low + h * (N / D) : b.y.high - h * (M / D);
-    }
-    BIJECTA_INLINE Vec<T> preimage(const Bin<T>& b) const { return xi <= nu ? b.x.low + w * xi : b.x.high - w * nu; }
-};
-
-// Derivatives of gy * y + gl * ladj, the forward map's, in the order in which the parameters need them.
-template <class T> struct Gradient {
-    Vec<T> input;
-    Vec<T> x_low, x_high, y_low, y_high;  // to the four knots
-    Vec<T> logit0, logit1;
-};
-
-template <class T, bool inverse> BIJECTA_INLINE Gradient<T> differentiate(const Curve<T>& c, Vec<T> g_out, Vec<T> g_ladj) {
-    using V = Vec<T>;
-    const V p = c.xi * c.nu, per_D = T(1) / c.D, per_T = T(1) / c.steep, per_w = T(1) / c.w;
-    const V tilt = c.nu - c.xi;
-    // Derivatives of ladj = 2 log s - 2 log D + log T, with nu = 1 - xi.
-    const V ladj_xi = T(2) * ((c.d1 * c.xi - c.d0 * c.nu + c.s * tilt) * per_T - (c.d0 + c.d1 - 2 * c.s) * tilt * per_D);
-    const V ladj_s = T(2) * (T(1) / c.s + p * per_T - (c.xi * c.xi + c.nu * c.nu) * per_D);
-    const V ladj_d0 = c.nu * c.nu * per_T - T(2) * p * per_D, ladj_d1 = c.xi * c.xi * per_T - T(2) * p * per_D;
-    V g_y = g_out, g_in{};
-    if constexpr (inverse) {
-        // Implicit: x = f^-1(y), ladj = -log f'(x). The parameters see the forward map with -dL/dy and -dL/dladj.
-        g_in = (g_out - g_ladj * ladj_xi * per_w) / c.slope();
-        g_y = -g_in, g_ladj = -g_ladj;
-    }
-    const V g = g_y * c.h * per_D * per_D;
-    const V g_xi = g * c.s * c.steep + g_ladj * ladj_xi;
-    const V g_s = g * p * (c.d1 * c.xi * c.xi - c.d0 * c.nu * c.nu) + g_ladj * ladj_s;
-    const V g_d0 = g * p * c.M + g_ladj * ladj_d0, g_d1 = -g * p * c.N + g_ladj * ladj_d1;
-    // xi = (x - x0) / w, s = h / w, y = y0 + h N / D.
-    const V turn = g_s * c.s, rise = g_s * per_w;
-    return {inverse ? g_in : g_xi * per_w,
-            (turn - g_xi * c.nu) * per_w, -(turn + g_xi * c.xi) * per_w,
-            g_y * c.M * per_D - rise, g_y * c.N * per_D + rise,
-            g_d0 * c.d0 * c.t0.derivative, g_d1 * c.d1 * c.t1.derivative};
-}
-
-// The logits of one side: knots x_j = -1 + 2 (m j + c sum_(i<j) pi_i) and softmax together. In place of E.
-template <class T, int K>
-BIJECTA_INLINE void to_logits(Vec<T>* E, int runtime_bins, const Side<T>& side, Vec<T> index, Vec<T> g_low, Vec<T> g_high, T rest) {
-    const int bins = K ? K : runtime_bins;
-    // The last knot is pinned. All bins below move both knots, the bin itself moves only the upper one.
-    g_high = index == T(bins - 1) ? Vec<T>{} : g_high;
-    const Vec<T> both = g_low + g_high;
-    Vec<T> sum{};
-    for (int i = 0; i < bins; ++i) sum += E[i];
-    const Vec<T> scale = 2 * rest / sum;
-    // dL/dpi minus its mean under pi, written so that nothing cancels for the bins below, the bin, and those above.
-    const Vec<T> below = scale * (both * (T(1) - side.below) - g_high * side.here);
-    const Vec<T> here = scale * (g_high * (T(1) - side.here) - both * side.below);
-    const Vec<T> above = -scale * (both * side.below + g_high * side.here);
-    for (int i = 0; i < bins; ++i) {
-        E[i] *= index == T(i) ? here : (index > T(i) ? below : above);
-    }
-}
 
 template <class T, int K, bool inverse> void map_chunk(const Spline& spline, const T* x, const T* params, T* y, T* ladj,
                                                        int64_t begin, int64_t end) {
     constexpr int L = Vector<T>::lanes;
-    const Settings<T> set(spline);
-    Kernel<T, K> kernel(set);
+    Kernel<T, K> kernel{Settings<T>(spline)};
     Columns<T> columns(spline);
     for (int64_t i = begin; i < end; i += L) {
-        const int rows = end - i < L ? int(end - i) : L;
+        const int rows = end - i < L ? int(end - i) : L, parameters = kernel.parameters();
         columns.move_to(i);
-        const Vec<T> input = columns.wrapped(load(x + i, rows)), q = to_unit<T>(input, columns.bound);
-        const auto outside = absolute<T>(input) > columns.bound;
-        const Bin<T> bin = kernel.template find<inverse, false>(params + i * set.parameters, rows, q, columns.circular);
-        const Curve<T> curve(bin, q, set.slope_limit, std::bool_constant<inverse>{});
-        const Vec<T> image = columns.bound * (inverse ? curve.preimage(bin) : curve.image(bin));
-        const Vec<T> log_slope = log<T>(curve.slope());
-        store(y + i, columns.wrapped(outside ? input : image), rows);
-        store(ladj + i, outside ? Vec<T>{} : (inverse ? -log_slope : log_slope), rows);
+        load_tile<T>(params + i * parameters, rows, parameters, kernel.tile.get());
+        const Image<T> image = map_vector<inverse>(kernel, columns, load(x + i, rows));
+        store(y + i, image.y, rows);
+        store(ladj + i, image.ladj, rows);
     }
 }
 
@@ -296,49 +33,15 @@ template <class T> struct Gradients {
 template <class T, int K, bool inverse>
 void differentiate_chunk(const Spline& spline, const T* x, const T* params, Gradients<T> to, int64_t begin, int64_t end) {
     constexpr int L = Vector<T>::lanes;
-    using V = Vec<T>;
-    const Settings<T> set(spline);
-    Kernel<T, K> kernel(set);
+    Kernel<T, K> kernel{Settings<T>(spline)};
     Columns<T> columns(spline);
-    const int bins = kernel.bins;
     for (int64_t i = begin; i < end; i += L) {
-        const int rows = end - i < L ? int(end - i) : L;
+        const int rows = end - i < L ? int(end - i) : L, parameters = kernel.parameters();
         columns.move_to(i);
-        const V input = columns.wrapped(load(x + i, rows)), q = to_unit<T>(input, columns.bound);
-        const auto outside = absolute<T>(input) > columns.bound;
-        const Bin<T> bin = kernel.template find<inverse, true>(params + i * set.parameters, rows, q, columns.circular);
-        const Curve<T> curve(bin, q, set.slope_limit, std::bool_constant<inverse>{});
-        const V g_out = load_gradient(to.y, i, rows), g_ladj = load_gradient(to.ladj, i, rows);
-        Gradient<T> g = differentiate<T, inverse>(curve, g_out * columns.bound, g_ladj);
-        // clamp passes no gradient to NaN, so the definition has zero there.
-        const V g_in = q == q ? g.input / columns.bound : V{};
-        store(to.x + i, outside ? g_out : g_in, rows);
-        for (V* part : {&g.x_low, &g.x_high, &g.y_low, &g.y_high, &g.logit0, &g.logit1}) *part = outside ? V{} : *part;
-        V *const E = kernel.tile.get(), *const F = E + bins, *logits = F + bins;
-        to_logits<T, K>(E, bins, bin.x, bin.index, g.x_low, g.x_high, set.rest);
-        to_logits<T, K>(F, bins, bin.y, bin.index, g.y_low, g.y_high, set.rest);
-        if (set.boundary_logit) {
-            const V ends = (bin.index == T(0) ? g.logit0 : V{}) + (bin.index == T(bins - 1) ? g.logit1 : V{});
-            *logits++ = from_words<T>(to_words<T>(ends) & columns.circular);
-        }
-        for (int j = 1; j < bins; ++j) {
-            logits[j - 1] = (bin.index == T(j) ? g.logit0 : V{}) + (bin.index == T(j - 1) ? g.logit1 : V{});
-        }
-        store_tile<T>(to.params + i * set.parameters, rows, set.parameters, kernel.tile.get());
-    }
-}
-
-// Call with the number of bins and the direction as constants.
-template <class Call> void with_constants(const Spline& spline, const Call& call) {
-    const auto directed = [&](auto bins) {
-        if (spline.inverse) call(bins, std::true_type{});
-        else call(bins, std::false_type{});
-    };
-    switch (spline.bins) {
-        case 4: return directed(std::integral_constant<int, 4>{});
-        case 8: return directed(std::integral_constant<int, 8>{});
-        case 16: return directed(std::integral_constant<int, 16>{});
-        default: return directed(std::integral_constant<int, 0>{});
+        load_tile<T>(params + i * parameters, rows, parameters, kernel.tile.get());
+        const Vec<T> g_y = load_gradient(to.y, i, rows), g_ladj = load_gradient(to.ladj, i, rows);
+        store(to.x + i, differentiate_vector<inverse>(kernel, columns, load(x + i, rows), g_y, g_ladj), rows);
+        store_tile<T>(to.params + i * parameters, rows, parameters, kernel.tile.get());
     }
 }
 
