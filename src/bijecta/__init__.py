@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bijecta.data import infer_schema, read_table, toy
     from bijecta.diagnostics import check
+    from bijecta.estimators import FlowDensity
     from bijecta.flows import (
         RECIPES,
         Flow,
@@ -44,6 +45,7 @@ __all__ = [
     "RECIPES",
     "FitConfig",
     "Flow",
+    "FlowDensity",
     "bernstein",
     "bnaf",
     "build",
@@ -81,6 +83,7 @@ __all__ = [
 _HOMES = {
     "bijecta.data": ("infer_schema", "read_table", "toy"),
     "bijecta.diagnostics": ("check",),
+    "bijecta.estimators": ("FlowDensity",),
     "bijecta.persistence": ("load", "save"),
     "bijecta.training": ("FitConfig", "fit", "flow_matching", "nll", "reverse_kl"),
 }
