@@ -12,6 +12,7 @@ from bijecta.diagnostics.metrics import (
     ks_per_column,
     marginal_summary,
 )
+from bijecta.diagnostics.two_sample import c2st
 
 __all__ = [
     "CheckReport",
@@ -19,6 +20,7 @@ __all__ = [
     "GaussianBaseline",
     "KolmogorovSmirnov",
     "Measurement",
+    "c2st",
     "check",
     "effective_sample_size",
     "energy_distance",

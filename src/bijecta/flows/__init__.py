@@ -1,5 +1,6 @@
 """Flows, and the recipes that build them."""
 
+from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.flows.continuous import cnf, solver_error
 from bijecta.flows.flow import Flow
 from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
@@ -10,6 +11,7 @@ from bijecta.flows.special import circular_nsf, glow_image, table
 
 __all__ = [
     "RECIPES",
+    "ConditionedFlow",
     "Flow",
     "bernstein",
     "bnaf",

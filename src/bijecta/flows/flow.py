@@ -10,6 +10,7 @@ from bijecta.bijections import Bijection
 from bijecta.distributions import Distribution
 from bijecta.distributions.base import SampleShape
 from bijecta.errors import ShapeError
+from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.nets import ContextScaler
 from bijecta.nets.inputs import check_context
 
@@ -92,6 +93,10 @@ class Flow(Distribution):
     def to_data(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map latent to data."""
         return self.bijection.inverse(z, self._embed(context, None))
+
+    def condition(self, context: Tensor | None = None, *, validate_args: bool | None = None) -> ConditionedFlow:
+        r"""Present :math:`p(x \mid c)` as a `torch.distributions.Distribution` with the batch shape of the context."""
+        return ConditionedFlow(self, context, validate_args=validate_args)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
