@@ -1,6 +1,7 @@
 """The command `fit`: from data to a run folder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,47 @@ import typer
 from bijecta.cli import folder as files
 from bijecta.cli.console import as_json, show_json, tell
 from bijecta.cli.evaluation import measure, versions
-from bijecta.cli.guard import INTERRUPTED
+from bijecta.cli.guard import EXPECTED, INTERRUPTED
 from bijecta.cli.models import draw, inner_flow, parameter_count, to_latent
 from bijecta.cli.options import FitOptions
 from bijecta.cli.pictures import Run, write_pictures, write_report_of
 from bijecta.cli.problem import Problem, read_problem
+from bijecta.cli.processes import after_a_restart, choose_device
 from bijecta.cli.progress import reporting
 from bijecta.cli.settings import parse_settings
 from bijecta.data import write_table
 from bijecta.distributions import Distribution
-from bijecta.errors import MissingDependencyError
+from bijecta.errors import BijectaError, MissingDependencyError
 from bijecta.flows import build, table
 from bijecta.persistence import save
 from bijecta.training import FitConfig, FitResult, fit
+from bijecta.training.distributed import Team, join
 
 SAMPLES = 5_000
 
 
 def run_fit(options: FitOptions) -> None:
     """Fit a flow and write the run folder; nothing is written before options and data are known to be sound."""
+    team, options = join(choose_device(options.device)), after_a_restart(options)
+    if not team.leads:
+        return follow(options, team)
     arguments, config = parse_settings(options)
     files.refuse_existing(options)
-    if options.resume and not options.force and files.is_finished(options.folder):
+    finished = options.resume and not options.force and files.is_finished(options.folder)
+    if finished:
+        team.agree(finished)
         tell(f"The run in {options.folder} has finished; there is nothing to resume.")
         return conclude(options, files.read_json(options.folder / files.METRICS))
     problem = read_problem(options)
-    flow = build_flow(problem, options.recipe, arguments, config.seed)
+    flow = build_flow(problem, options, arguments, config.seed)
     files.claim(options)
+    team.agree(finished)
     if not options.quiet:
         size = f"{parameter_count(flow):,} parameters, {len(problem.train):,} rows, {len(problem.test):,} test rows"
         tell(f"\n{options.recipe}: {size}, seed {config.seed}", "bold")
     result = train(flow, problem, options, config)
+    team.leave()
+    flow.cpu()
     metrics = keep(flow, problem, result, options, config)
     if result.stopped == "interrupted":
         tell(f"Interrupted. The best weights so far are in {options.folder}. Go on with:\n{options.command()}")
@@ -50,12 +61,30 @@ def run_fit(options: FitOptions) -> None:
     return conclude(options, metrics)
 
 
-def build_flow(problem: Problem, recipe: str, arguments: Mapping[str, Any], seed: int) -> Distribution:
+def follow(options: FitOptions, team: Team) -> None:
+    """Take part in the training, and nothing else: the process that leads reads, reports, refuses and writes first."""
+    try:
+        if team.agree(value=False):
+            return
+    except BijectaError as error:  # the process that leads has said why it ended
+        raise typer.Exit(EXPECTED) from error
+    options = replace(options, quiet=True)
+    arguments, config = parse_settings(options)
+    problem = read_problem(options)
+    result = train(build_flow(problem, options, arguments, config.seed), problem, options, config)
+    team.leave()
+    if result.stopped == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+def build_flow(problem: Problem, options: FitOptions, arguments: Mapping[str, Any], seed: int) -> Distribution:
     """Build the flow that the options ask for: a toy set needs no maps of its columns, a table does."""
     torch.manual_seed(seed)
-    if problem.toy is not None and all(c.kind == "real" for c in problem.schema.columns):
-        return build(recipe, {"features": len(problem.schema.columns), **arguments})
-    return table(problem.schema.to_json(), context=len(problem.context), recipe=recipe, arguments=arguments)
+    device, columns, recipe = choose_device(options.device), problem.schema.columns, options.recipe
+    if problem.toy is not None and all(c.kind == "real" for c in columns):
+        return build(recipe, {"features": len(columns), **arguments}).to(device)
+    schema, context = problem.schema.to_json(), len(problem.context)
+    return table(schema, context=context, recipe=recipe, arguments=arguments).to(device)
 
 
 def train(flow: Distribution, problem: Problem, options: FitOptions, config: FitConfig) -> FitResult:

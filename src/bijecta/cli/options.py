@@ -44,6 +44,9 @@ class FitOptions:
     ] = field(default_factory=list)
     test_fraction: Annotated[float, _option("Rows of a table kept for the test.", _DATA)] = 0.1
     rows: Annotated[int, _option("Rows to draw from a toy set.", _DATA, least=20)] = 20_000
+    missing: Annotated[
+        str, _option("What to do with rows that have missing values: error or drop.", _DATA, metavar="error|drop")
+    ] = "error"
     noise: Annotated[float | None, _option("Noise level of a toy set (default: its own).", _DATA)] = None
 
     recipe: Annotated[str, _option("Kind of flow; see: bijecta recipes.", _MODEL)] = "nsf"
@@ -62,6 +65,7 @@ class FitOptions:
     validation_fraction: Annotated[float, _option("Rows that choose the best epoch.", _TRAINING, "--validation")] = 0.1
     patience: Annotated[int, _option("Stop after so many epochs without progress; 0: never.", _TRAINING)] = 20
     max_seconds: Annotated[float | None, _option("Time limit.", _TRAINING)] = None
+    device: Annotated[str, _option("Where to train.", _TRAINING, metavar="cpu|cuda|auto")] = "cpu"
     seed: Annotated[int, _option("Of splits, weights, noise and order.", _TRAINING, least=0)] = 0
 
     out: Annotated[Path | None, _option("Run folder (default: runs/DATA-RECIPE).", _OUTPUT, "--out", "-o")] = None
@@ -81,8 +85,8 @@ class FitOptions:
         return self.out or Path("runs") / f"{self.name}-{self.recipe}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what decides the result; not how it is shown, and not where it goes."""
-        shown = ("out", "resume", "force", "json", "quiet")
+        """Return what decides the result; not how it is shown, not where it goes, and not where it is computed."""
+        shown = ("out", "device", "resume", "force", "json", "quiet")
         return {name: value for name, value in asdict(self).items() if name not in shown}
 
     def command(self) -> str:

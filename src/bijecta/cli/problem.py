@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bijecta.cli.console import tell
 from bijecta.cli.options import FitOptions, did_you_mean, split_pairs
 from bijecta.data import TOYS, Column, Finding, Schema, Table, Toy, infer_schema, read_table, split_rows, toy
+from bijecta.data.missing import without_missing
 from bijecta.errors import InputError
 
 Array = NDArray[np.float64]
@@ -68,6 +69,7 @@ def read_problem(options: FitOptions) -> Problem:
     context, weight = split_names(options.context, table), [options.weight] if options.weight else []
     chosen = split_names(options.columns, table) or [n for n in table.names if n not in (*context, *weight)]
     changes = split_pairs(options.schema, "--schema")
+    table = complete(table, [*chosen, *context, *weight], options)
     schema, findings = infer_schema(table.select(chosen), changes, drop=split_names(options.drop, table))
     show_schema(schema, context, findings, quiet=options.quiet)
     refuse_errors(options.name, findings)
@@ -97,6 +99,21 @@ def read_file(path: str) -> Table:
             f"There is no file and no toy set {path!r}.{did_you_mean(path, TOYS)} Toy sets: {', '.join(TOYS)}."
         )
     return read_table(path)
+
+
+def complete(table: Table, names: Sequence[str], options: FitOptions) -> Table:
+    """Leave rows with missing values out if --missing drop says so; otherwise they are found as errors later."""
+    if options.missing not in ("error", "drop"):
+        raise typer.BadParameter(f"expected error or drop, got {options.missing!r}.", param_hint="--missing")
+    if options.missing == "error":
+        return table
+    whole, gaps = without_missing(table, [name for name in names if name not in split_names(options.drop, table)])
+    if gaps:
+        where = ", ".join(f"{name} {count}" for name, count in gaps.items())
+        tell(f"dropped {table.n_rows - whole.n_rows} of {table.n_rows} rows with missing values: {where}", "yellow")
+    if whole.n_rows == 0:
+        raise InputError("Every row has a missing value. Leave the columns with most gaps out with --drop.")
+    return whole
 
 
 def draw_table(source: Toy, rows: int, seed: int) -> Table:

@@ -1,0 +1,40 @@
+"""Where a run is computed: on which device, and in which of several processes."""
+
+import os
+from dataclasses import replace
+
+import torch
+import typer
+
+from bijecta.cli.options import FitOptions
+from bijecta.errors import InputError
+
+DEVICES = ("cpu", "cuda", "auto")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that --device asks for; processes on one machine take one GPU each.
+
+    Raises:
+        typer.BadParameter: the name is unknown.
+        InputError: there is no such device.
+    """
+    if name not in DEVICES:
+        raise typer.BadParameter(f"expected one of {', '.join(DEVICES)}, got {name!r}.", param_hint="--device")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not found):
+        return torch.device("cpu")
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    if number >= found:
+        raise InputError(
+            f"Process {number} of this machine expected a GPU of its own, and torch finds {found}. Start fewer "
+            "processes, or use --device cpu; bijecta doctor says what is installed."
+        )
+    return torch.device("cuda", number)
+
+
+def after_a_restart(options: FitOptions) -> FitOptions:
+    """Return the options of a run that torchrun has started again: it goes on from its checkpoint."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return options
+    return replace(options, resume=True, force=False)
