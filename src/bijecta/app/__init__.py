@@ -1,0 +1,1 @@
+"""The Lab: watch a flow learn, live, in the browser. Started by ``bijecta app``."""
