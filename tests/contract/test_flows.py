@@ -437,7 +437,7 @@ def test_a_thousand_features(name):
 
 def test_a_table_with_integers_says_that_it_is_a_bound():
     schema = {"columns": [{"name": "hits", "kind": "integer"}, {"name": "x", "kind": "real"}]}
-    flow = build("table", {"schema": schema, "arguments": {"layers": 2, "hidden": [8]}})
+    flow = build("table", {"schema": schema, "integers": "dequantised", "arguments": {"layers": 2, "hidden": [8]}})
     assert isinstance(flow, Dequantised)
     assert flow.is_bound
     assert flow.recipe["name"] == "table"
@@ -447,7 +447,8 @@ def test_a_table_with_integers_says_that_it_is_a_bound():
 
 def test_a_dequantised_table_is_conditional_too():
     schema = {"columns": [{"name": "hits", "kind": "integer"}, {"name": "x", "kind": "real"}]}
-    flow = build("table", {"schema": schema, "context": 2, "arguments": {"layers": 2, "hidden": [8]}})
+    arguments = {"context": 2, "integers": "dequantised", "arguments": {"layers": 2, "hidden": [8]}}
+    flow = build("table", {"schema": schema, **arguments})
     x, log_prob = flow.sample_and_log_prob((3,), torch.randn(4, 2))
     assert x.shape == (3, 4, 2)
     assert log_prob.shape == (3, 4)
@@ -481,7 +482,7 @@ def test_impossible_arguments_are_explained(name, arguments, message):
 @pytest.mark.parametrize(
     ("column", "recipe", "message"),
     [
-        ({"name": "colour", "kind": "category"}, "nsf", "'colour' holds categories"),
+        ({"name": "colour", "kind": "category"}, "nsf", "'colour' has no labels"),
         ({"name": "phi", "kind": "periodic", "low": 0.0, "high": 1.0}, "maf", "maf has no form for periodic columns"),
     ],
 )

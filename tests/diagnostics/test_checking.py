@@ -47,17 +47,19 @@ SOUND = {
     "circular_nsf": lambda: flows.circular_nsf(2, circular=[True, False], layers=2, **SMALL),
     "glow_image": lambda: flows.glow_image([1, 4, 4], levels=1, steps=2, hidden=8),
     "table": lambda: flows.table(TABLE.to_json(), arguments={"layers": 2, **SMALL}),
+    "table, dequantised": lambda: flows.table(
+        TABLE.to_json(), arguments={"layers": 2, **SMALL}, integers="dequantised"
+    ),
 }
 
 
 def data_for(flow: Distribution, rows: int = 400) -> tuple[Tensor, Tensor | None]:
-    inner = getattr(flow, "distribution", flow)
-    if inner is not flow:
+    if not isinstance(flow, flows.Flow):
         columns = [torch.rand(rows) + 0.5, 360 * torch.rand(rows), torch.rand(rows), torch.arange(rows) % 7]
         return torch.stack(columns, 1), None
-    noise = torch.randn(rows, *inner.event_shape)
-    context = 3 * torch.randn(rows, inner.context) + 10 if inner.context else None
-    return 20 * noise + 100 * (math.prod(inner.event_shape) < 3 and "Wrap" not in str(inner)), context
+    noise = torch.randn(rows, *flow.event_shape)
+    context = 3 * torch.randn(rows, flow.context) + 10 if flow.context else None
+    return 20 * noise + 100 * (math.prod(flow.event_shape) < 3 and "Wrap" not in str(flow)), context
 
 
 def perturbed(flow: Distribution, scale: float = 0.04) -> Distribution:

@@ -129,10 +129,17 @@ def test_the_number_of_parameters_is_that_of_the_flow(tmp_path: Path) -> None:
 
 def test_every_kind_of_flow_can_be_reported(tmp_path: Path) -> None:
     counts = Schema((Column("a", "positive"), Column("n", "integer")))
-    for flow in (glow_image([1, 4, 4], levels=2, steps=1, hidden=4), table(counts.to_json())):
+    image, tables = glow_image([1, 4, 4], levels=2, steps=1, hidden=4), counts.to_json()
+    only_counts = table({"columns": tables["columns"][1:]})
+    for flow, said in (
+        (image, "Normal"),
+        (table(tables), "exact probabilities"),
+        (table(tables, integers="dequantised"), "lower bound"),
+        (only_counts, "exact probabilities"),
+    ):
         write_report(tmp_path / "r.html", title="t", flow=flow)
         Page((tmp_path / "r.html").read_text())
-    assert "lower bound" in (tmp_path / "r.html").read_text()
+        assert said in (tmp_path / "r.html").read_text()
 
 
 def test_every_formula_is_well_formed_mathml_with_known_elements(page: tuple[str, Page]) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from bijecta.cli.folder import MODEL
 from bijecta.cli.problem import Array, Rows, numbers
 from bijecta.data import Column, Schema, Table
-from bijecta.distributions import Dequantised, Distribution
+from bijecta.distributions import Distribution
 from bijecta.errors import InputError
-from bijecta.flows import Flow
+from bijecta.flows import inner_flow, inner_rows
 from bijecta.persistence import load, read_header
 
 CHUNK = 50_000  # rows at once: bounds the memory, and is large enough to cost no time
@@ -45,24 +45,14 @@ def load_model(path: Path) -> Model:
     """
     header = read_header(model_path(path))
     flow = load(model_path(path))
-    metadata, inner = header["metadata"], inner_flow(flow)
-    if inner.event_shape is None or len(inner.event_shape) != 1:
-        raise InputError(
-            f"{path.name} is a model of arrays {inner.event_shape}, not of table rows. Use it from Python."
-        )
-    names = [f"x{number}" for number in range(inner.event_shape[0])]
+    metadata, shape = header["metadata"], flow.event_shape
+    if shape is None or len(shape) != 1:
+        raise InputError(f"{path.name} is a model of arrays {shape}, not of table rows. Use it from Python.")
+    names = [f"x{number}" for number in range(shape[0])]
     plain = Schema(tuple(Column(name, "real") for name in names))
     schema = Schema.from_json(metadata["schema"]) if "schema" in metadata else plain
-    context = tuple(metadata.get("context") or (f"context{number}" for number in range(inner.context)))
+    context = tuple(metadata.get("context") or (f"context{number}" for number in range(flow.context)))
     return Model(flow, schema, context, header)
-
-
-def inner_flow(flow: Distribution) -> Flow:
-    """Return the continuous flow inside a dequantised one, or the flow itself."""
-    inner = flow.distribution if isinstance(flow, Dequantised) else flow
-    if not isinstance(inner, Flow):
-        raise InputError(f"Expected a model of a Flow, got {type(inner).__name__}. Use it from Python.")
-    return inner
 
 
 def rows_of(model: Model, table: Table) -> Rows:
@@ -81,11 +71,12 @@ def log_prob(flow: Distribution, rows: Rows, seed: int) -> Array:
 
 @torch.no_grad()
 def to_latent(flow: Distribution, rows: Rows, seed: int) -> Array:
-    """Map rows to the latent space."""
+    """Map the continuous columns of rows to the latent space."""
     torch.manual_seed(seed)
     inner = inner_flow(flow)
-    noisy = flow.noisy if isinstance(flow, Dequantised) else lambda x: x
-    return _joined([inner.to_latent(noisy(x), context) for x, context in _chunks(flow, rows)])
+    if inner is None:
+        raise InputError("This model has no continuous columns, and so no latent space.")
+    return _joined([inner.to_latent(*inner_rows(flow, x, context)) for x, context in _chunks(flow, rows)])
 
 
 @torch.no_grad()

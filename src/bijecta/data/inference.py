@@ -108,7 +108,7 @@ def _ends(finite: FloatArray) -> tuple[float | None, float | None]:
     levels, counts = np.unique(finite, return_counts=True)
     enough = max(2.0, _LEVEL_SHARE * finite.size)
     if 1 < levels.size <= _MOST_LEVELS and np.ptp(levels) < 2 * _MOST_LEVELS and min(counts[0], counts[-1]) >= enough:
-        return int(levels[0]), int(levels[-1])
+        return float(levels[0]), float(levels[-1])
     # A column that reaches 0 and not below counts something; samples of it shall not be negative.
     return (0 if finite.size and levels[0] == 0 else None), None
 

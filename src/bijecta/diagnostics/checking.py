@@ -41,7 +41,8 @@ def check(
     verdict, and says so. The statistical limits are such that a sound flow fails about one check in 100,000.
 
     Args:
-        flow: a `Flow`, or a `Dequantised` one, whose continuous part is measured; it is not changed.
+        flow: a `Flow`, or a distribution of a table (`Dequantised`, `Mixed`), whose continuous part is measured; it
+            is not changed.
         x: rows of data (N, \*event), in the units of the data (default: samples of the flow).
         context: contexts (N, C), one per row of ``x`` (default: standard normal). Integrals use the first one.
         samples: how many rows to use at most.

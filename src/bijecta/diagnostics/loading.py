@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bijecta.diagnostics.measurement import Measurement
 from bijecta.diagnostics.subject import Subject
-from bijecta.distributions import Dequantised, Distribution
-from bijecta.flows import build
+from bijecta.distributions import Distribution
+from bijecta.flows import build, inner_flow
 
 NAME = "saved and loaded"
 
@@ -25,10 +25,10 @@ def save_and_load(subject: Subject) -> Measurement:
     recipe: dict[str, Any] | None = getattr(subject.whole, "recipe", None)
     rebuilt = _rebuild(subject, recipe)
     rebuilt.load_state_dict(subject.whole.state_dict(), strict=True)
-    inner = rebuilt.distribution if isinstance(rebuilt, Dequantised) else rebuilt
+    inner = inner_flow(rebuilt.eval()) or rebuilt
     with torch.no_grad():
         before = subject.flow.log_prob(subject.x, subject.context)
-        after = inner.eval().log_prob(subject.x, subject.context)
+        after = inner.log_prob(subject.x, subject.context)
     differing = int((before != after).logical_and(~(before.isnan() & after.isnan())).sum())
     note = "no recipe: a copy, lost Python values are not seen" if recipe is None else "rebuilt from its recipe"
     note += f"; not in the state: {', '.join(lost)}" if lost else ""

@@ -17,8 +17,8 @@ from bijecta import __version__
 from bijecta.bijections import Bijection, Chain, Indexed, Inverse, Multiscale
 from bijecta.data.files import write_atomically
 from bijecta.diagnostics.plots import plot_training
-from bijecta.distributions import Dequantised, Distribution
-from bijecta.flows import Flow
+from bijecta.distributions import Discrete, Distribution, Mixed
+from bijecta.flows import inner_flow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,12 +158,13 @@ def _spread(metrics: Metrics, name: str) -> str:
 
 def _model(flow: Distribution) -> str:
     """Describe a flow: its layers by kind, its base, its parameters, its recipe."""
-    inner = flow.distribution if isinstance(flow, Dequantised) else flow
+    inner = inner_flow(flow)
     weights = sum(weight.numel() for weight in flow.parameters())
-    base = type(inner.base).__name__ if isinstance(inner, Flow) else type(inner).__name__
+    base = type(flow if inner is None else inner.base).__name__
     bound = " Integer columns get uniform noise, so its log-likelihood is a lower bound." if flow.is_bound else ""
-    text = f"<p>{weights:,} trained parameters; the base distribution is {escape(base)}.{bound}</p>\n"
-    if isinstance(inner, Flow):
+    exact = " Discrete columns have exact probabilities." if isinstance(flow, Discrete | Mixed) else ""
+    text = f"<p>{weights:,} trained parameters; the base distribution is {escape(base)}.{exact}{bound}</p>\n"
+    if inner is not None:
         layers = [(_kind(layer), _size(layer)) for layer in _layers(inner.bijection)]
         count, sizes = Counter(kind for kind, _ in layers), Counter[str]()
         for kind, size in layers:

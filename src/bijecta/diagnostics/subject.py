@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bijecta.bijections import Bijection, Chain, Indexed, Log, Logit, Wrap
-from bijecta.distributions import Dequantised, Distribution
+from bijecta.distributions import Distribution, Mixed
 from bijecta.errors import InputError, ShapeError
-from bijecta.flows import Flow
+from bijecta.flows import Flow, inner_flow, inner_rows
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Subject:
     r"""Hold a flow under check.
 
     Args:
-        whole: what the caller passed, unchanged (a `Dequantised` flow, for example).
+        whole: what the caller passed, unchanged (a `Dequantised` or `Mixed` one, for example).
         flow: a copy of the flow itself, in its own dtype, in evaluation mode.
         precise: the same in float64.
         x: rows of data (N, \*event), in the dtype of ``flow``.
@@ -65,19 +65,21 @@ class Subject:
 
 def make_subject(flow: Distribution, x: Tensor | None, context: Tensor | None, *, samples: int, seed: int) -> Subject:
     """Copy the flow and find rows of data and contexts to measure it on."""
-    inner = flow.distribution if isinstance(flow, Dequantised) else flow
-    if not isinstance(inner, Flow):
-        raise InputError(f"check expects a Flow, or a Dequantised flow; got {type(flow).__name__}.")
+    inner = inner_flow(flow)
+    if inner is None:
+        raise InputError(f"check expects a Flow, or a table with continuous columns; got {type(flow).__name__}.")
     own = deepcopy(inner).eval()
     like = next((t for t in own.state_dict().values() if t.is_floating_point()), torch.zeros(()))
     generator = torch.Generator(like.device).manual_seed(1000 * seed)
-    contexts = _contexts(own, context, samples if x is None else len(x), like, generator)
+    contexts = _contexts(flow, context, samples if x is None else len(x), like, generator)
     if x is None:
-        rows = draw(own, samples, contexts, generator)
+        # A continuous flow can be sampled by itself; one that is given discrete columns needs these first.
+        whole = flow if isinstance(flow, Mixed) else own
+        rows, contexts = inner_rows(whole, draw(whole, samples, contexts, generator), contexts, generator=generator)
     else:
-        rows = flow.noisy(x.to(like), generator) if isinstance(flow, Dequantised) else x.to(like)
         if context is not None and len(context) not in (1, len(x)):
             raise ShapeError(f"check expects one context per row, or one for all {len(x)}; got {len(context)}.")
+        rows, contexts = inner_rows(flow, x.to(like), contexts, generator=generator)
     if own.event_shape is not None and tuple(rows.shape[1:]) != own.event_shape:
         raise ShapeError(f"check expects rows of shape (N, *{own.event_shape}), got {tuple(rows.shape)}.")
     if len(rows) < 2:
@@ -89,7 +91,7 @@ def make_subject(flow: Distribution, x: Tensor | None, context: Tensor | None, *
 
 
 def _contexts(
-    flow: Flow, context: Tensor | None, count: int, like: Tensor, generator: torch.Generator
+    flow: Distribution, context: Tensor | None, count: int, like: Tensor, generator: torch.Generator
 ) -> Tensor | None:
     """Use the given contexts, in turn, or standard normal ones."""
     if not flow.context:
@@ -101,7 +103,7 @@ def _contexts(
 
 
 @torch.no_grad()
-def draw(flow: Flow, count: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
+def draw(flow: Distribution, count: int, context: Tensor | None, generator: torch.Generator) -> Tensor:
     r"""Draw samples (count, \*event), one for each context where there are contexts."""
     return flow.sample(count, generator=generator) if context is None else flow.sample((), context, generator=generator)
 

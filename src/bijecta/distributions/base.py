@@ -14,9 +14,13 @@ class Distribution(nn.Module, ABC):
 
     Attributes:
         is_bound: True where ``log_prob`` is a lower bound of the log-likelihood and not its exact value.
+        context: number C of context features; 0 where there is no context, or where any number is taken.
+        event_shape: shape of one event, such as (D,); None where it is not checked.
     """
 
     is_bound: bool = False
+    context: int = 0
+    event_shape: tuple[int, ...] | None = None
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:

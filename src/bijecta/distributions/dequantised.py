@@ -42,6 +42,7 @@ class Dequantised(Distribution):
         if not columns:
             raise InputError("Dequantised expects at least one integer column, got none.")
         self.distribution = distribution
+        self.context, self.event_shape = distribution.context, distribution.event_shape
         self.register_buffer("discrete", torch.tensor(list(columns)))
 
     def log_prob(self, x: Tensor, context: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:

@@ -7,7 +7,8 @@ from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
 from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
-from bijecta.flows.special import circular_nsf, glow_image, table
+from bijecta.flows.special import circular_nsf, glow_image
+from bijecta.flows.tabular import inner_flow, inner_rows, table
 
 __all__ = [
     "RECIPES",
@@ -21,6 +22,8 @@ __all__ = [
     "glow",
     "glow_image",
     "iaf",
+    "inner_flow",
+    "inner_rows",
     "made",
     "maf",
     "naf",

@@ -1,8 +1,7 @@
-"""Recipes for angles, images and tables."""
+"""Recipes for angles and images."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
@@ -13,8 +12,6 @@ from bijecta.bijections import (
     Chain,
     Coupling,
     Indexed,
-    Log,
-    Logit,
     LULinear,
     Multiscale,
     RationalQuadraticSpline,
@@ -22,12 +19,11 @@ from bijecta.bijections import (
     Turn,
     Wrap,
 )
-from bijecta.data.schema import Column, Schema
-from bijecta.distributions import CircularUniform, Dequantised, Distribution, Normal, Product
+from bijecta.distributions import CircularUniform, Normal, Product
 from bijecta.errors import InputError
 from bijecta.flows.flow import Flow
 from bijecta.flows.parts import BASES, alternating_mask, choose, preprocessing
-from bijecta.flows.registry import build, recipe
+from bijecta.flows.registry import recipe
 from bijecta.nets import MLP, ContextScaler, ConvNet
 
 
@@ -172,78 +168,3 @@ def _image_step(channels: int, context: int, hidden: int, log_scale_limit: float
     net = ConvNet(channels - sum(mask), sum(mask) * univariate.n_params, context=context, hidden=hidden)
     mix = LULinear(channels, torch.randperm(channels).tolist(), event_ndim=3)
     return [ActNorm(channels, event_ndim=3), mix, Coupling(univariate, mask, net, event_ndim=3)]
-
-
-@recipe
-def table(
-    schema: Mapping[str, Any], *, context: int = 0, recipe: str = "nsf", arguments: Mapping[str, Any] | None = None
-) -> Distribution:
-    """Build a flow of a table whose columns have kinds: real, positive, interval, periodic, integer.
-
-    Every column passes through the exact map of its kind (log, logit, wrap) before the flow; integers get uniform
-    noise, which makes log_prob a bound. Densities are per unit of the columns, samples in their support.
-
-    Args:
-        schema: the columns, as `Schema.to_json` gives them.
-        context: number of context features.
-        recipe: name of the recipe for the columns together. A table with periodic columns takes circular_nsf.
-        arguments: further arguments of that recipe.
-
-    Returns:
-        A `Flow`, or a `Dequantised` flow where there are integer columns.
-
-    Raises:
-        InputError: a category column; or periodic columns with a recipe that has no periodic form.
-
-    Example:
-        >>> from bijecta.data import Column, Schema
-        >>> from bijecta.flows import table
-        >>> columns = Schema((Column("mass", "positive"), Column("angle", "periodic", low=0.0, high=360.0)))
-        >>> bool((table(columns.to_json()).sample(100)[:, 0] > 0).all())
-        True
-    """
-    columns = Schema.from_json(dict(schema)).columns
-    circular = [column.kind == "periodic" for column in columns]
-    options = dict(arguments or {})
-    if any(circular):
-        recipe = _circular_recipe(recipe)
-        options["circular"] = circular
-    flow = build(recipe, {"features": len(columns), "context": context, **options})
-    if not isinstance(flow, Flow):
-        raise InputError(f"The recipe {recipe} does not build a Flow of columns; choose another one.")
-    maps = [
-        Indexed(change, [number], len(columns))
-        for number, column in enumerate(columns)
-        if (change := column_map(column)) is not None
-    ]
-    whole = Flow(
-        Chain([*maps, flow.bijection]),
-        flow.base,
-        event_shape=(len(columns),),
-        context=context,
-        embedding=flow.embedding,
-    )
-    integers = [number for number, column in enumerate(columns) if column.kind == "integer"]
-    return Dequantised(whole, integers) if integers else whole
-
-
-def column_map(column: Column) -> Bijection | None:
-    """Choose the exact map of a column's kind to the real line (or the circle); None for the identity."""
-    if column.kind == "category":
-        raise InputError(
-            f"The column {column.name!r} holds categories, which a continuous density cannot describe. "
-            "Drop it, or use it as context after encoding it as numbers."
-        )
-    if column.kind == "positive":
-        return Log(0.0 if column.low is None else column.low)
-    if column.kind in ("interval", "periodic"):
-        if column.low is None or column.high is None:
-            raise InputError(f"The {column.kind} column {column.name!r} needs its low and high end.")
-        return (Logit if column.kind == "interval" else Wrap)(column.low, column.high)
-    return None
-
-
-def _circular_recipe(name: str) -> str:
-    if name not in ("nsf", "circular_nsf"):
-        raise InputError(f"The recipe {name} has no form for periodic columns. Use nsf, or declare the column as real.")
-    return "circular_nsf"

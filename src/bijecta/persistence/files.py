@@ -13,12 +13,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from bijecta.data.files import write_atomically
-from bijecta.distributions import Dequantised, Distribution
+from bijecta.distributions import Distribution
 from bijecta.errors import BijectaError, FileFormatError, InputError
-from bijecta.flows import Flow, build
+from bijecta.flows import build
 
 FORMAT_VERSION = 1
 HEADER = "bijecta"
+ADDED = {"table": {"integers": "dequantised"}}  # arguments that older files lack, with what was meant then
 
 Built = TypeVar("Built", bound=Distribution)
 
@@ -154,10 +155,11 @@ def _rebuild(path: str | os.PathLike[str], record: Any, tensors: dict[str, Tenso
         raise FileFormatError(f"{name} has a recipe without name and arguments.")
     if _largest(record["arguments"]) > max(stored, 64):
         raise FileFormatError(f"{name} asks for a flow larger than the {stored} values that it holds.")
+    recipe = str(record.get("name"))
     try:
         # The weights come from the file: building must not disturb the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
-            return build(str(record.get("name")), record["arguments"])
+            return build(recipe, {**ADDED.get(recipe, {}), **record["arguments"]})
     except (BijectaError, TypeError, ValueError, AttributeError, KeyError, RuntimeError, ArithmeticError) as error:
         raise FileFormatError(f"{name} has a recipe that can't be built: {error}") from error
 
@@ -192,9 +194,8 @@ def _fill(flow: Built, path: str | os.PathLike[str], tensors: dict[str, Tensor])
 
 def _proven(flow: Built, path: str | os.PathLike[str]) -> Built:
     """Draw one sample: a foreign file may hold indices that point nowhere."""
-    inner = flow.distribution if isinstance(flow, Dequantised) else flow
     like = next(flow.parameters())
-    context = torch.zeros(inner.context).to(like) if isinstance(inner, Flow) and inner.context else None
+    context = torch.zeros(flow.context).to(like) if flow.context else None
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             flow.sample((), context)

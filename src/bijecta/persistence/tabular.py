@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bijecta.data import Column, Schema, Table
-from bijecta.distributions import Dequantised, Distribution
+from bijecta.distributions import Distribution
 from bijecta.errors import FileFormatError, InputError
-from bijecta.flows import Flow
+from bijecta.flows import inner_flow, inner_rows
 from bijecta.persistence.files import load, read_header
 
 Array = NDArray[np.float64]
@@ -79,12 +79,11 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
     """
     file = model_path(path)
     header, flow = read_header(file), load(file)
-    inner = inner_flow(flow)
-    if inner.event_shape is None or len(inner.event_shape) != 1:
-        shape = inner.event_shape
+    shape = flow.event_shape
+    if shape is None or len(shape) != 1:
         raise InputError(f"{file.name} is a model of arrays {shape}, not of table rows. Use it from Python.")
-    schema, context = _names_of(header["metadata"], inner.event_shape[0], inner.context)
-    if len(schema.columns) != inner.event_shape[0] or len(context) != inner.context:
+    schema, context = _names_of(header["metadata"], shape[0], flow.context)
+    if len(schema.columns) != shape[0] or len(context) != flow.context:
         raise FileFormatError(f"{file.name} names other columns than its flow has. Save it again.")
     return TableModel(flow, schema, context, header)
 
@@ -97,14 +96,6 @@ def _names_of(metadata: Any, features: int, contexts: int) -> tuple[Schema, tupl
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise FileFormatError("The header of the model names contexts that are not a list of names. Save it again.")
     return Schema.from_json(facts.get("schema", plain)), tuple(given)
-
-
-def inner_flow(flow: Distribution) -> Flow:
-    """Return the continuous flow inside a dequantised one, or the flow itself."""
-    inner = flow.distribution if isinstance(flow, Dequantised) else flow
-    if not isinstance(inner, Flow):
-        raise InputError(f"Expected a model of a Flow, got {type(inner).__name__}. Use it from Python.")
-    return inner
 
 
 def rows_of(model: TableModel, table: Table) -> Rows:
@@ -132,11 +123,12 @@ def log_prob(flow: Distribution, rows: Rows, seed: int) -> Array:
 
 @torch.no_grad()
 def to_latent(flow: Distribution, rows: Rows, seed: int) -> Array:
-    """Map rows to the latent space."""
+    """Map the continuous columns of rows to the latent space."""
     torch.manual_seed(seed)
     inner = inner_flow(flow)
-    noisy = flow.noisy if isinstance(flow, Dequantised) else lambda x: x
-    return _joined([inner.to_latent(noisy(x), context) for x, context in _chunks(flow, rows)])
+    if inner is None:
+        raise InputError("This model has no continuous columns, and so no latent space.")
+    return _joined([inner.to_latent(*inner_rows(flow, x, context)) for x, context in _chunks(flow, rows)])
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from bijecta.bijections import Bijection, Chain
-from bijecta.distributions import Dequantised, Distribution
-from bijecta.flows import Flow
+from bijecta.distributions import Distribution
+from bijecta.flows import inner_flow, inner_rows
 from bijecta.training.rows import Rows
 
 
@@ -33,17 +33,17 @@ def _bad_parameters(flow: Distribution) -> str | None:
 
 
 def _first_bad_layer(flow: Distribution, rows: Rows) -> str | None:
-    flow = flow.distribution if isinstance(flow, Dequantised) else flow
-    if not isinstance(flow, Flow) or rows.x is None:
+    inner = inner_flow(flow)
+    if inner is None or rows.x is None:
         return None
-    context = rows.context if flow.embedding is None or rows.context is None else flow.embedding(rows.context)
-    x = rows.x
-    for number, layer in enumerate(flat_layers(flow.bijection)):
+    x, context = inner_rows(flow, rows.x, rows.context)
+    context = context if inner.embedding is None or context is None else inner.embedding(context)
+    for number, layer in enumerate(flat_layers(inner.bijection)):
         x, ladj = layer.forward_and_ladj(x, context)
         bad = ~(x.flatten(1).isfinite().all(1) & ladj.isfinite())
         if bool(bad.any()):
             return f"Layer {number} ({_title(layer)}) stops being finite for {_named(rows, bad)}."
-    bad = ~flow.base.log_prob(x, context).isfinite()
+    bad = ~inner.base.log_prob(x, context).isfinite()
     return f"The base density is not finite for {_named(rows, bad)}." if bool(bad.any()) else None
 
 
