@@ -1,5 +1,13 @@
 """Is this flow what it claims to be, and how good is it? Plots and the HTML report are imported on their own."""
 
+from bijecta.diagnostics.calibration import (
+    CalibrationRanks,
+    Coverage,
+    expected_coverage,
+    pit_values,
+    simulation_based_calibration,
+    tarp,
+)
 from bijecta.diagnostics.checking import check
 from bijecta.diagnostics.measurement import CheckReport, Measurement
 from bijecta.diagnostics.metrics import (
@@ -15,7 +23,9 @@ from bijecta.diagnostics.metrics import (
 from bijecta.diagnostics.two_sample import c2st
 
 __all__ = [
+    "CalibrationRanks",
     "CheckReport",
+    "Coverage",
     "Distance",
     "GaussianBaseline",
     "KolmogorovSmirnov",
@@ -24,7 +34,11 @@ __all__ = [
     "check",
     "effective_sample_size",
     "energy_distance",
+    "expected_coverage",
     "gaussian_nll",
     "ks_per_column",
     "marginal_summary",
+    "pit_values",
+    "simulation_based_calibration",
+    "tarp",
 ]
