@@ -6,6 +6,7 @@ from bijecta.data.inference import infer_schema
 from bijecta.data.reading import read_table
 from bijecta.data.schema import Column, Schema
 from bijecta.data.splits import split_rows
+from bijecta.data.streams import Stream
 from bijecta.data.table import Table
 from bijecta.data.toys import TOYS, Toy, image, toy
 from bijecta.data.writing import write_table
@@ -15,6 +16,7 @@ __all__ = [
     "Column",
     "Finding",
     "Schema",
+    "Stream",
     "Table",
     "Toy",
     "image",

@@ -31,18 +31,29 @@ def without_missing(table: Table, names: Sequence[str]) -> tuple[Table, dict[str
         >>> complete.columns["y"].tolist(), gaps
         ([3.0], {'x': 1})
     """
-    gaps = {name: _missing(column) for name, column in table.select(names).columns.items()}
+    gaps = {name: is_missing(column) for name, column in table.select(names).columns.items()}
     gaps = {name: gap for name, gap in gaps.items() if gap.any()}
     if not gaps:
         return table, {}
     whole = ~np.any(list(gaps.values()), axis=0)
-    kept = Table(table.names, {name: column[whole] for name, column in table.columns.items()})
-    return kept, {name: int(gap.sum()) for name, gap in gaps.items()}
+    return take_rows(table, whole), {name: int(gap.sum()) for name, gap in gaps.items()}
 
 
-def _missing(column: AnyArray) -> NDArray[np.bool_]:
+def is_missing(column: AnyArray) -> NDArray[np.bool_]:
+    """Mark missing values."""
     if column.dtype.kind == "f":
         return np.isnan(column)
     if column.dtype.kind in "mM":
         return np.isnat(column)
     return np.asarray(column == "") if column.dtype.kind == "U" else np.zeros(len(column), dtype=bool)
+
+
+def take_rows(table: Table, rows: AnyArray) -> Table:
+    """Take rows by number or mask."""
+    return Table(table.names, {name: column[rows] for name, column in table.columns.items()})
+
+
+def stack_tables(tables: Sequence[Table]) -> Table:
+    """Put tables with the same columns under each other."""
+    names = tables[0].names
+    return Table(names, {name: np.concatenate([table.columns[name] for table in tables]) for name in names})

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bijecta.data import Stream
 from bijecta.distributions import Distribution
 from bijecta.errors import TrainingDivergedError
 from bijecta.training.averages import WeightAverage
@@ -28,6 +29,7 @@ from bijecta.training.distributed import Team, join
 from bijecta.training.divergence import explain_divergence
 from bijecta.training.losses import Loss, nll
 from bijecta.training.rows import Rows, read_rows
+from bijecta.training.streamed import StreamedRows, TrainingStream, read_stream
 
 CHECKPOINT_SECONDS = 2.0  # between two checkpoints, so that short epochs do not wait for the disk
 
@@ -94,7 +96,8 @@ def fit(
 
     Args:
         flow: a `Flow`, or any Distribution with parameters; trained in place, on the device where it is.
-        x: data of shape (N, D), in its own units; None for a loss that needs no data.
+        x: data of shape (N, D), in its own units; None for a loss that needs no data. A `Stream` brings rows from
+            files that are larger than the memory, with its contexts and weights.
         context: contexts of shape (N, C).
         weight: event weights of shape (N,), any scale, negative ones allowed.
         config: settings (default: ``FitConfig()``).
@@ -122,7 +125,9 @@ def fit(
         (3, 'epochs')
     """
     config = config or FitConfig()
-    rows = read_rows(flow, x, context, weight, virtual=config.steps_per_epoch * (config.batch_size or 256))
+    virtual = config.steps_per_epoch * (config.batch_size or 256)
+    stream = isinstance(x, Stream)
+    rows = read_stream(flow, x, context, weight) if stream else read_rows(flow, x, context, weight, virtual)
     team = join(rows.device)
     run = _Run(flow, rows, config, loss, team)
     if checkpoint is not None and Path(checkpoint).exists():
@@ -146,19 +151,23 @@ def fit(
 class _Run:
     """A run of `fit`: the flow, its optimiser, and how far it has come."""
 
-    def __init__(self, flow: Distribution, rows: Rows, config: FitConfig, loss: Loss, team: Team) -> None:
+    def __init__(
+        self, flow: Distribution, rows: Rows | StreamedRows, config: FitConfig, loss: Loss, team: Team
+    ) -> None:
         self.flow, self.config, self.loss, self.rows, self.team = flow, config, loss, rows, team
         if team.size > 1:
             team.require_same(self._identity)
+        self.train: Rows | TrainingStream
         self.train, self.validation = rows.split(config.validation_fraction, config.seed)
         self.batch_size = config.batch_size or min(1024, max(64, len(self.train) // 20))
         # Few rows are learned by heart in a few large steps: early stopping needs small ones to choose between.
         by_rows = 2e-3 * min(1.0, len(self.train) / 4000) ** 0.5
         self.learning_rate = by_rows if config.learning_rate is None else config.learning_rate
         self.steps_per_epoch = max(1, -(-len(self.train) // self.batch_size))
-        if self.train.x is not None:
+        start = self.train.start
+        if start.x is not None:
             with _seeded(config.seed, self.rows):
-                flow.initialise(self.train.x, self.train.context)
+                flow.initialise(start.x, start.context)
         team.begin_alike(flow)
         self.average = WeightAverage(flow, config.ema)
         self.optimiser = torch.optim.AdamW(
@@ -180,10 +189,9 @@ class _Run:
         """Go once through the training rows, then validate."""
         number, began = len(self.history) + 1, time.monotonic()
         self.flow.train()
-        order = torch.randperm(len(self.train), generator=_generator(self.config.seed, number))
         total = torch.zeros((), device=self.rows.device)
         with _seeded(self.team.seed(self.config.seed + number), self.rows):
-            for batch in self.train.batches(self.batch_size, order.to(total.device)):
+            for batch in self.train.shuffled(self.batch_size, self.config.seed, number):
                 total += self._take_step(batch) * len(batch)
         train_loss = float(total) / len(self.train)
         progress = self._judge(number, train_loss, time.monotonic() - began)
@@ -318,13 +326,8 @@ class _Run:
         self.started = time.monotonic()
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    """Make the generator of an epoch's row order; always on the CPU, so that every device sees the same order."""
-    return torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**63)
-
-
 @contextmanager
-def _seeded(seed: int, rows: Rows) -> Iterator[None]:
+def _seeded(seed: int, rows: Rows | StreamedRows) -> Iterator[None]:
     """Seed torch's global generators for a block, for noise inside losses and layers, and put them back after."""
     device = rows.device
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):

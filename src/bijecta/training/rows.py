@@ -37,9 +37,19 @@ class Rows:
         """Where the rows are."""
         return self.number.device
 
-    def take(self, index: Tensor) -> "Rows":
-        """Take some rows."""
+    def take(self, index: Tensor | slice) -> "Rows":
+        """Take some rows; a slice shares the memory."""
         return Rows(self.number[index], *(None if t is None else t[index] for t in (self.x, self.context, self.weight)))
+
+    @property
+    def start(self) -> "Rows":
+        """What a flow is initialised with."""
+        return self
+
+    def shuffled(self, size: int, seed: int, epoch: int) -> Iterator["Rows"]:
+        """Hand the rows out in the random order of an epoch, the same one on every device."""
+        generator = torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**63)
+        return self.batches(size, torch.randperm(len(self), generator=generator).to(self.device))
 
     def batches(self, size: int, order: Tensor) -> Iterator["Rows"]:
         """Hand the rows out in the given order, in batches of nearly equal size, at most ``size``."""
