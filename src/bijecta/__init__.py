@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bijecta.data import infer_schema, read_table, toy
     from bijecta.diagnostics import check
-    from bijecta.estimators import FlowDensity
+    from bijecta.estimators import FlowClassifier, FlowDensity, FlowRegressor
     from bijecta.flows import (
         RECIPES,
         Flow,
@@ -45,7 +45,9 @@ __all__ = [
     "RECIPES",
     "FitConfig",
     "Flow",
+    "FlowClassifier",
     "FlowDensity",
+    "FlowRegressor",
     "bernstein",
     "bnaf",
     "build",
@@ -83,7 +85,7 @@ __all__ = [
 _HOMES = {
     "bijecta.data": ("infer_schema", "read_table", "toy"),
     "bijecta.diagnostics": ("check",),
-    "bijecta.estimators": ("FlowDensity",),
+    "bijecta.estimators": ("FlowClassifier", "FlowDensity", "FlowRegressor"),
     "bijecta.persistence": ("load", "save"),
     "bijecta.training": ("FitConfig", "fit", "flow_matching", "nll", "reverse_kl"),
 }

@@ -90,20 +90,26 @@ class FlowEstimator(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn ha
             seed=new_seed(self.random_state),
         )
 
-    def _evaluate(self, function: Callable[..., Tensor], *arrays: FloatArray) -> FloatArray:
-        """Apply a function of the flow to the rows of arrays, in chunks; the same noise every time, if any."""
+    def _evaluate(self, function: Callable[..., Tensor], *arrays: FloatArray, points: int = 1) -> FloatArray:
+        """Apply a function to the rows of arrays in chunks, where it evaluates the flow at so many points per row.
+
+        The noise, if there is any, is the same every time.
+        """
         like = _like(self.flow_)
-        starts = range(0, len(arrays[0]), CHUNK)
+        size = max(1, CHUNK // points)
         with torch.no_grad(), seeded(0, like.device):
             parts = [
-                function(*(torch.as_tensor(array[start : start + CHUNK]).to(like) for array in arrays))
-                for start in starts
+                function(*(torch.as_tensor(array[start : start + size]).to(like) for array in arrays))
+                for start in range(0, len(arrays[0]), size)
             ]
         return torch.cat(parts).cpu().numpy()
 
+    def _generator(self, random_state: Any) -> torch.Generator:
+        return torch.Generator(_like(self.flow_).device).manual_seed(new_seed(random_state))
+
     def _draw(self, count: int, random_state: Any) -> FloatArray:
         """Draw samples (count, D) from a flow without context."""
-        generator = torch.Generator(_like(self.flow_).device).manual_seed(new_seed(random_state))
+        generator = self._generator(random_state)
         sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
         with torch.no_grad():
             return torch.cat([self.flow_.sample(size, generator=generator) for size in sizes]).cpu().numpy()

@@ -23,7 +23,7 @@ class FlowDensity(TransformerMixin, DensityMixin, FlowEstimator):  # type: ignor
     .. math:: \log p(x) = \log p_Z(f(x)) + \log|\det \partial f / \partial x|
 
     Rows are arrays (N, D), or data frames of pandas, polars or pyarrow, whose columns may hold numbers, booleans, text
-    or categories: samples come back as such a frame, with the same types. Columns of an array are real numbers.
+    or categories: samples come back as such a frame, with the same types.
 
     Args:
         recipe: name of a recipe.
@@ -34,8 +34,9 @@ class FlowDensity(TransformerMixin, DensityMixin, FlowEstimator):  # type: ignor
         validation_fraction: fraction of the rows held out to stop early by; 0 trains on all.
         patience: stop after so many epochs without a better validation loss; 0 never stops early.
         max_seconds: time limit of a fit; such a fit can't be repeated bit for bit.
-        schema: a `Schema`, or kinds of some columns such as ``{"phi": "periodic:0:360"}`` (None: guessed from the
-            types of a data frame). Columns of an array are called x0, x1, ...
+        schema: kinds of some columns, such as ``{"phi": "periodic:0:360"}``, or a whole `Schema`, or "infer" to guess
+            from the values (`infer_schema`). By default the columns of an array, called x0, x1, ..., are real, those
+            of a data frame what their types say: real, integer or category.
         device: where to train and evaluate, such as "cuda" (None: the CPU).
         random_state: an integer makes the fit repeatable, bit for bit on one machine.
 

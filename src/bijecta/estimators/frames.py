@@ -46,4 +46,14 @@ def like_frame(template: Any, columns: Mapping[str, AnyArray]) -> Any:
     made = nw.from_dict(ordered, backend=nw.get_native_namespace(frame)).to_native()
     if frame.implementation.is_pandas_like():
         return made.set_axis(template.columns, axis=1).astype(template.dtypes)
-    return made.cast(template.schema)
+    return _cast_arrow(made, template.schema) if frame.implementation.is_pyarrow() else made.cast(template.schema)
+
+
+def _cast_arrow(made: Any, schema: Any) -> Any:
+    """Cast column by column: pyarrow makes a dictionary of numbers only by encoding them."""
+    columns = (
+        column.dictionary_encode() if hasattr(field.type, "index_type") else column
+        for column, field in zip(made.columns, schema, strict=True)
+    )
+    arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
+    return type(made).from_arrays(arrays, schema=schema)

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 
 from bijecta.data import Schema, Table, infer_schema
-from bijecta.data.schema import Column
 from bijecta.data.table import FloatArray
 from bijecta.errors import InputError, ShapeError
 from bijecta.estimators.frames import as_frame, declared_categories, frame_table, numbered_names
 
-SchemaLike = Schema | Mapping[str, Any] | None
+SchemaLike = Schema | Mapping[str, Any] | str | None
 
 
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> Table:
@@ -41,18 +40,43 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> Table:
 
 
 def read_schema(table: Table, X: Any, schema: SchemaLike) -> Schema:
-    """Say what each column is: as given, else by the types of a data frame, else real."""
+    """Say what each column is: as given, else by its type in a data frame; the columns of an array are real."""
     if isinstance(schema, Schema):
         if set(schema.names) != set(table.names):
             raise InputError(f"Expected data with the columns {list(schema.names)} of schema, got {list(table.names)}.")
         return schema
+    if schema == "infer":
+        return infer_schema(table)[0]
+    if isinstance(schema, str):
+        raise InputError(f'Expected schema to be a Schema, kinds of columns by name, "infer" or None; got {schema!r}.')
+    kinds = column_kinds(table, X, integers="real" if as_frame(X) is None else "integer")
+    return infer_schema(table, {**kinds, **(schema or {})})[0]
+
+
+def column_kinds(table: Table, X: Any, *, integers: str) -> dict[str, str]:
+    """Tell the kind of each column by its type alone, so that it does not depend on the rows that happen to be there.
+
+    Args:
+        table: the columns.
+        X: where they come from; a data frame may declare columns of numbers to be categories.
+        integers: kind of the columns of integers.
+    """
     frame = as_frame(X)
-    if frame is None and not schema:
-        return Schema(tuple(Column(name, "real") for name in table.names))
-    known = (
-        dict.fromkeys(table.names, "real") if frame is None else dict.fromkeys(declared_categories(frame), "category")
-    )
-    return infer_schema(table, {**known, **(schema or {})})[0]
+    declared = [] if frame is None else declared_categories(frame)
+    by_type = {"f": "real", "i": integers, "u": integers}
+    return {
+        name: "category" if name in declared else by_type.get(values.dtype.kind, "category")
+        for name, values in table.columns.items()
+    }
+
+
+def one_hot(schema: Schema, matrix: FloatArray) -> FloatArray:
+    """Replace every category of a matrix (N, D) by one column per label."""
+    parts = [
+        np.eye(len(column.categories))[values.astype(int)] if column.categories else values[:, None]
+        for column, values in zip(schema.columns, matrix.T, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def read_weights(sample_weight: Any, count: int) -> FloatArray | None:
