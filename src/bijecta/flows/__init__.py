@@ -1,5 +1,6 @@
 """Flows, and the recipes that build them."""
 
+from bijecta.flows.conditional import ConditionalSamples, conditional_sample
 from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.flows.continuous import cnf, solver_error
 from bijecta.flows.flow import Flow
@@ -12,6 +13,7 @@ from bijecta.flows.tabular import inner_flow, inner_rows, table
 
 __all__ = [
     "RECIPES",
+    "ConditionalSamples",
     "ConditionedFlow",
     "Flow",
     "bernstein",
@@ -19,6 +21,7 @@ __all__ = [
     "build",
     "circular_nsf",
     "cnf",
+    "conditional_sample",
     "glow",
     "glow_image",
     "iaf",
