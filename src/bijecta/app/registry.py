@@ -10,14 +10,24 @@ from dataclasses import dataclass, field
 from bijecta.app.datasets import Points, fingerprint
 from bijecta.app.pretrained import load_pretrained
 from bijecta.app.settings import OPENING, RunSettings
-from bijecta.app.trainer import ProcessTrainer, ThreadTrainer, Trainer, launch, retire
+from bijecta.app.trainer import FINAL, ProcessTrainer, ThreadTrainer, Trainer, launch, retire
 from bijecta.errors import InputError
 
 GRACE_SECONDS = 4.0
-UNSEEN_SECONDS = 60.0
 LARGEST_RUNS, LARGEST_TRAINING, LARGEST_UPLOADS = 64, 8, 32
 
 Make = Callable[[RunSettings, Points | None], Trainer]
+
+
+@dataclass
+class Tab:
+    """A tab of a browser.
+
+    Attributes:
+        departed: when it was closed or lost its connection; None while it is there.
+    """
+
+    departed: float | None = None
 
 
 @dataclass
@@ -25,22 +35,22 @@ class Run:
     """One run of one tab.
 
     Attributes:
-        key: its id.
         settings: what it trains.
+        points: rows of an uploaded table.
         trainer: where; replaced when it starts (again).
-        watchers: how many pages show it.
-        left: when the last of them left, or when it was made.
+        tab: whose it is.
+        key: its id, which nobody can guess.
+        watchers: how many open connections show it.
         training: whether the trainer was made to train, not only to look.
     """
 
     settings: RunSettings
     points: Points | None
     trainer: Trainer
+    tab: Tab
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     watchers: int = 0
-    left: float = field(default_factory=time.monotonic)
     training: bool = False
-    seen: bool = False
 
 
 class Registry:
@@ -57,20 +67,31 @@ class Registry:
         self.spare: subprocess.Popen[bytes] | None = None
         self._lock = threading.RLock()
 
-    def open(self, settings: RunSettings) -> Run:
+    def enter(self) -> Tab:
+        """Make the record of a tab; `depart` is its other half."""
+        return Tab()
+
+    def depart(self, tab: Tab) -> None:
+        """Note that a tab is gone. Its runs end soon after, unless they are adopted: it may only have been a blip."""
+        tab.departed = time.monotonic()
+        timer = threading.Timer(GRACE_SECONDS + 0.1, self.sweep)
+        timer.daemon = True
+        timer.start()
+
+    def open(self, settings: RunSettings, tab: Tab) -> Run:
         """Make a run that shows its flow as it begins; the opening run shows the trained one.
 
         Args:
             settings: of the run.
+            tab: whose it is.
 
         Returns:
             The run; `start` trains it.
         """
         points = self.uploads.get(settings.table)
         trained = load_pretrained() if settings == OPENING else None
-        run = Run(settings, points, ThreadTrainer(settings, points=points, trained=trained, train=False))
+        run = Run(settings, points, ThreadTrainer(settings, points=points, trained=trained, train=False), tab)
         with self._lock:
-            self.sweep()
             self.runs[run.key] = run
             while len(self.runs) > LARGEST_RUNS:
                 self.close(next(iter(self.runs)))
@@ -84,7 +105,7 @@ class Registry:
         """
         with self._lock:
             run = self.get(key)
-            if sum(other.training for other in self.runs.values() if other is not run) >= LARGEST_TRAINING:
+            if sum(_is_training(other) for other in self.runs.values() if other is not run) >= LARGEST_TRAINING:
                 raise InputError(f"{LARGEST_TRAINING} runs train on this server already. Stop one, then press Run.")
             _end(run.trainer)
             run.trainer, run.training = self.make(run.settings, run.points), True
@@ -110,25 +131,25 @@ class Registry:
         return name
 
     def watch(self, key: str) -> Run:
-        """Note that a page shows a run; `leave` is its other half."""
+        """Note that a connection shows a run; `leave` is its other half."""
         with self._lock:
             run = self.get(key)
-            run.watchers, run.seen = run.watchers + 1, True
+            run.watchers += 1
         return run
 
     def leave(self, key: str) -> None:
-        """Note that a page no longer shows a run."""
+        """Note that a connection no longer shows a run."""
         with self._lock:
-            run = self.runs.get(key)
-            if run is not None:
-                run.watchers, run.left = run.watchers - 1, time.monotonic()
+            if key in self.runs:
+                self.runs[key].watchers -= 1
 
     def sweep(self) -> None:
-        """End what nobody looks at: a page that was closed, and not just reloaded, is not coming back."""
+        """End the runs of tabs that are gone, and then the spare worker."""
         now = time.monotonic()
         with self._lock:
             for run in list(self.runs.values()):
-                if run.watchers <= 0 and now - run.left > (GRACE_SECONDS if run.seen else UNSEEN_SECONDS):
+                gone = run.tab.departed is not None and now - run.tab.departed >= GRACE_SECONDS
+                if gone and run.watchers <= 0:
                     self.close(run.key)
             if not self.runs:
                 self._dismiss_spare()
@@ -165,6 +186,10 @@ class Registry:
             ready, self.spare = self.spare, None
         usable = ready if ready is not None and ready.poll() is None else None
         return ProcessTrainer(settings, points=points, process=usable)
+
+
+def _is_training(run: Run) -> bool:
+    return run.training and run.trainer.state not in FINAL
 
 
 def _end(trainer: Trainer) -> threading.Thread:

@@ -1,0 +1,68 @@
+"""Start the Lab: ``python -m bijecta.app``, which is what ``bijecta app`` does."""
+
+import argparse
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+
+from bijecta.errors import MissingDependencyError, require
+
+OPTIONS = {
+    "BROWSER_GATHER_USAGE_STATS": "false",
+    "CLIENT_TOOLBAR_MODE": "minimal",
+    "SERVER_FILE_WATCHER_TYPE": "none",
+    "SERVER_HEADLESS": "true",
+    "THEME_FONT": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+    "THEME_BASE_RADIUS": "0.5rem",
+    "THEME_LIGHT_PRIMARY_COLOR": "#2a788e",
+    "THEME_LIGHT_BACKGROUND_COLOR": "#ffffff",
+    "THEME_LIGHT_SECONDARY_BACKGROUND_COLOR": "#f3f5f7",
+    "THEME_LIGHT_TEXT_COLOR": "#1d2530",
+    "THEME_DARK_PRIMARY_COLOR": "#5ec9b0",
+    "THEME_DARK_BACKGROUND_COLOR": "#10151c",
+    "THEME_DARK_SECONDARY_BACKGROUND_COLOR": "#1a212b",
+    "THEME_DARK_TEXT_COLOR": "#e6ebf1",
+}
+
+
+def main() -> int:
+    """Serve the Lab until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m bijecta.app", description="Watch a flow learn, in the browser.")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--address", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    options = parser.parse_args()
+    try:
+        require("streamlit", extra="app", purpose="The Lab")
+        uvicorn = require("uvicorn", extra="app", purpose="The Lab")
+    except MissingDependencyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for name, value in OPTIONS.items():
+        os.environ.setdefault(f"STREAMLIT_{name}", value)
+    address = f"http://{'localhost' if options.address == '0.0.0.0' else options.address}:{options.port}"  # noqa: S104
+    threading.Thread(target=_welcome, args=(address, not options.no_browser), daemon=True).start()
+    uvicorn.run("bijecta.app.server:app", host=options.address, port=options.port, log_level="warning")
+    return 0
+
+
+def _welcome(address: str, browser: bool) -> None:  # noqa: FBT001 (private, of a thread)
+    """Say where the Lab is, as soon as it answers."""
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()  # noqa: S310 (our own server)
+            break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    sys.stdout.write(f"The Lab is open at {address} (Ctrl-C ends it).\n")
+    sys.stdout.flush()
+    if browser:
+        webbrowser.open(address)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The Lab page: settings at the left, the flow that learns in the middle."""
+
+import streamlit as st
+
+from bijecta.app.component import live_view
+from bijecta.app.forms import settings_form
+from bijecta.app.registry import RUNS, Run, Tab
+from bijecta.app.settings import OPENING, RunSettings
+from bijecta.app.trainer import FINAL
+from bijecta.errors import BijectaError
+
+SETTINGS, SHOWN, PENDING = "lab.settings", "lab.shown", "lab.pending"
+
+
+def page() -> None:
+    """Draw the page."""
+    settings = _settings_of_link()
+    with st.sidebar:
+        settings = settings_form(settings)
+    st.session_state[SETTINGS] = settings
+    if st.query_params.to_dict() != settings.to_query():
+        st.query_params.from_dict(settings.to_query())
+    shown, pending = _runs(settings)
+    note = "The settings have changed. Run starts again with them." if pending else ""
+    live_view(shown.key, pending=pending.key if pending else None, note=note, key="lab.live")
+
+
+def _settings_of_link() -> RunSettings:
+    """Take the settings from the session; at first, from the link."""
+    if SETTINGS in st.session_state:
+        return st.session_state[SETTINGS]
+    try:
+        return RunSettings.from_query(st.query_params.to_dict())
+    except BijectaError as error:
+        st.error(f"This link asks for something impossible. {error} Here is the opening run instead.")
+        return OPENING
+
+
+def _runs(settings: RunSettings) -> tuple[Run, Run | None]:
+    """Find or make the run to show, and the one that Run starts where settings changed while it trains."""
+    pending = RUNS.runs.get(st.session_state.get(PENDING, ""))
+    if pending is not None and pending.training:
+        _drop(SHOWN)
+        st.session_state[SHOWN] = st.session_state.pop(PENDING)
+    shown = RUNS.runs.get(st.session_state.get(SHOWN, ""))
+    if shown is None or (shown.settings != settings and not _is_busy(shown)):
+        _drop(SHOWN)
+        shown = RUNS.open(settings, _tab())
+        st.session_state[SHOWN] = shown.key
+    shown.tab = _tab()  # after a lost connection it is another one
+    return shown, _pending(shown, settings)
+
+
+def _pending(shown: Run, settings: RunSettings) -> Run | None:
+    pending = RUNS.runs.get(st.session_state.get(PENDING, ""))
+    if pending is not None and (shown.settings == settings or pending.settings != settings):
+        _drop(PENDING)
+        pending = None
+    if pending is None and shown.settings != settings:
+        pending = RUNS.open(settings, _tab())
+        st.session_state[PENDING] = pending.key
+    return pending
+
+
+def _is_busy(run: Run) -> bool:
+    return run.training and run.trainer.state not in FINAL
+
+
+def _drop(name: str) -> None:
+    RUNS.close(st.session_state.pop(name, ""))
+
+
+@st.cache_resource(scope="session", on_release=RUNS.depart, show_spinner=False)
+def _tab() -> Tab:
+    return RUNS.enter()
