@@ -15,11 +15,12 @@ from bijecta.cli.guard import EXPECTED, INTERRUPTED
 from bijecta.cli.models import draw, inner_flow, parameter_count, to_latent
 from bijecta.cli.options import FitOptions
 from bijecta.cli.pictures import Run, write_pictures, write_report_of
-from bijecta.cli.problem import Problem, read_problem
+from bijecta.cli.problem import Problem
 from bijecta.cli.processes import after_a_restart, choose_device
 from bijecta.cli.progress import reporting
 from bijecta.cli.settings import parse_settings
-from bijecta.data import write_table
+from bijecta.cli.streaming import read_any_problem
+from bijecta.data import Table, write_table
 from bijecta.distributions import Distribution
 from bijecta.errors import BijectaError, MissingDependencyError
 from bijecta.flows import build, table
@@ -42,12 +43,12 @@ def run_fit(options: FitOptions) -> None:
         team.agree(finished)
         tell(f"The run in {options.folder} has finished; there is nothing to resume.")
         return conclude(options, files.read_json(options.folder / files.METRICS))
-    problem = read_problem(options)
+    problem = read_any_problem(options)
     flow = build_flow(problem, options, arguments, config.seed)
     files.claim(options)
     team.agree(finished)
     if not options.quiet:
-        size = f"{parameter_count(flow):,} parameters, {len(problem.train):,} rows, {len(problem.test):,} test rows"
+        size = f"{parameter_count(flow):,} parameters, {problem.training_rows:,} rows, {len(problem.test):,} test rows"
         tell(f"\n{options.recipe}: {size}, seed {config.seed}", "bold")
     result = train(flow, problem, options, config)
     team.leave()
@@ -70,7 +71,7 @@ def follow(options: FitOptions, team: Team) -> None:
         raise typer.Exit(EXPECTED) from error
     options = replace(options, quiet=True)
     arguments, config = parse_settings(options)
-    problem = read_problem(options)
+    problem = read_any_problem(options)
     result = train(build_flow(problem, options, arguments, config.seed), problem, options, config)
     team.leave()
     if result.stopped == "interrupted":
@@ -89,13 +90,13 @@ def build_flow(problem: Problem, options: FitOptions, arguments: Mapping[str, An
 
 def train(flow: Distribution, problem: Problem, options: FitOptions, config: FitConfig) -> FitResult:
     """Run the training loop, with a checkpoint in the run folder."""
-    rows = problem.train
+    rows, stream = problem.train, problem.stream
     with reporting(config.epochs, quiet=options.quiet) as on_epoch:
         return fit(
             flow,
-            rows.x,
-            context=rows.context,
-            weight=rows.weight,
+            rows.x if stream is None else stream,
+            context=rows.context if stream is None else None,
+            weight=rows.weight if stream is None else None,
             config=config,
             on_epoch=on_epoch,
             checkpoint=options.folder / files.CHECKPOINT,

@@ -1,7 +1,7 @@
 """Model files with what the command line keeps beside the weights: schema, context columns, data, metrics."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,13 @@ def draw(flow: Distribution, count: int, context: Array | None, seed: int) -> Ar
     return _joined([flow.sample((), part, generator=generator) for part in given.split(CHUNK)])
 
 
+    contexts = None if context is None else (context[start : start + CHUNK] for start in range(0, len(context), CHUNK))
+    return np.concatenate(list(draw_parts(flow, count, contexts, seed)))
+
+
+@torch.no_grad()
+def draw_parts(flow: Distribution, count: int, contexts: Iterable[Array] | None, seed: int) -> Iterator[Array]:
+    """Draw samples part by part, in bounded memory; with parts of contexts, one sample for each of these."""
 def as_tensor(flow: Distribution, array: Array) -> Tensor:
     """Return an array in the type of the flow's weights."""
     return torch.as_tensor(array).to(next(flow.parameters()))

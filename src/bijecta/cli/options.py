@@ -1,6 +1,7 @@
 """The options of `bijecta fit`, as one dataclass: the command line, run.json and --resume all read it."""
 
 import inspect
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -27,7 +28,8 @@ class FitOptions:
         str,
         typer.Argument(
             metavar="DATA",
-            help="A file (.csv .tsv .parquet .npz .npy .h5), the name of a toy set, or - for CSV on stdin.",
+            help="A file (.csv .tsv .parquet .npz .npy .h5), a folder or 'pattern-*.parquet' of files, "
+            "the name of a toy set, or - for CSV on stdin.",
         ),
     ]
     columns: Annotated[Names, _option("Columns to model.", _DATA, metavar="A,B")] = field(default_factory=list)
@@ -47,6 +49,9 @@ class FitOptions:
     missing: Annotated[
         str, _option("What to do with rows that have missing values: error or drop.", _DATA, metavar="error|drop")
     ] = "error"
+    stream: Annotated[
+        bool, _option("Leave the rows in their files (default: if these are larger than memory/8).", _DATA, "--stream")
+    ] = False
     noise: Annotated[float | None, _option("Noise level of a toy set (default: its own).", _DATA)] = None
 
     recipe: Annotated[str, _option("Kind of flow; see: bijecta recipes.", _MODEL)] = "nsf"
@@ -77,7 +82,11 @@ class FitOptions:
     @property
     def name(self) -> str:
         """Name of the data, for people and for the folder."""
-        return "stdin" if self.data == "-" else Path(self.data.partition("::")[0]).name.split(".")[0]
+        if self.data == "-":
+            return "stdin"
+        path = Path(self.data.partition("::")[0])
+        plain = re.sub(r"[*?\[\]]", "", path.name.split(".")[0]).strip("-_ ")  # 'events-*.parquet' is about events
+        return plain or path.parent.name or "data"
 
     @property
     def folder(self) -> Path:
@@ -97,7 +106,7 @@ class FitOptions:
             if value and option.name not in ("resume", "force", "json", "quiet") and value != _default(option):
                 flag = f"--{option.name.removesuffix('_fraction') if option.name[0] == 'v' else option.name}"
                 values = value if isinstance(value, list) else [value]
-                words += [word for each in values for word in (flag.replace("_", "-"), str(each))]
+                words += [word for each in values for word in (flag.replace("_", "-"), *_as_words(each))]
         return shlex.join([*words, "--resume"])
 
 
@@ -105,6 +114,10 @@ def split_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """Split name=value words."""
     pairs = {}
     for word in words:
+def _as_words(value: Any) -> list[str]:
+    return [] if value is True else [str(value)]  # a switch has no value
+
+
         name, equals, value = word.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise typer.BadParameter(f"expected name=value, got {word!r}.", param_hint=option)

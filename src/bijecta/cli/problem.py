@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bijecta.cli.console import tell
 from bijecta.cli.options import FitOptions, did_you_mean, split_pairs
-from bijecta.data import TOYS, Column, Finding, Schema, Table, Toy, infer_schema, read_table, split_rows, toy
-from bijecta.data.missing import without_missing
+from bijecta.data import TOYS, Column, Finding, Schema, Stream, Table, Toy, infer_schema, read_table, split_rows, toy
+from bijecta.data.chunks import read_chunks, stands_for_many
+from bijecta.data.missing import stack_tables, without_missing
 from bijecta.errors import InputError
 
 Array = NDArray[np.float64]
@@ -40,7 +41,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Problem:
-    """Data to fit, with what is known about them. ``toy`` is there if the exact density is known."""
+    """Data to fit, with what is known about them.
+
+    ``toy`` is there if the exact density is known; ``stream`` if the rows stay in their files: then ``train`` is a
+    sample of them.
+    """
 
     name: str
     schema: Schema
@@ -48,6 +53,12 @@ class Problem:
     train: Rows
     test: Rows
     toy: Toy | None = None
+    stream: Stream | None = None
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows there are to train on."""
+        return len(self.train if self.stream is None else self.stream)
 
     @property
     def rows(self) -> Rows:
@@ -94,11 +105,11 @@ def _hold_back(rows: Rows, options: FitOptions, known: Toy | None) -> tuple[Rows
 
 def read_file(path: str) -> Table:
     """Read a table from a file, or from standard input for "-"."""
-    if path != "-" and not Path(path).suffix and not Path(path).exists():
+    if path != "-" and not Path(path).suffix and not Path(path).exists() and not stands_for_many(path):
         raise InputError(
             f"There is no file and no toy set {path!r}.{did_you_mean(path, TOYS)} Toy sets: {', '.join(TOYS)}."
         )
-    return read_table(path)
+    return stack_tables(list(read_chunks(path))) if stands_for_many(path) else read_table(path)
 
 
 def complete(table: Table, names: Sequence[str], options: FitOptions) -> Table:

@@ -1,6 +1,8 @@
 """The commands that use a model: sample, score, check, info."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,20 @@ import numpy as np
 import typer
 
 from bijecta.cli.console import as_json, show, show_json, show_table, tell
-from bijecta.cli.models import Model, as_tensor, draw, load_model, log_prob, model_path, parameter_count, rows_of
+from bijecta.cli.models import (
+    CHUNK,
+    Model,
+    as_tensor,
+    draw_parts,
+    load_model,
+    log_prob,
+    model_path,
+    parameter_count,
+    rows_of,
+)
 from bijecta.cli.problem import Array, draw_table, numbers, read_file
-from bijecta.data import TOYS, Table, read_table, toy, write_table
+from bijecta.data import TOYS, Table, read_table, toy
+from bijecta.data.chunks import read_chunks, stands_for_many, write_chunks
 from bijecta.diagnostics import check
 from bijecta.errors import InputError
 from bijecta.persistence import read_header
@@ -24,28 +37,46 @@ def run_sample(
     """Draw samples and write them."""
     model = load_model(path)
     given = _contexts(model, count, context, context_file)
-    samples = model.schema.columns_from_matrix(draw(model.flow, count or ROWS, given, seed))
-    columns = dict(samples)
-    if given is not None:
-        columns |= {name: given[:, k] for k, name in enumerate(model.context)}
-    write_table(out, list(columns), columns)
+    write_chunks(out, [*model.schema.names, *model.context], _samples(model, count or ROWS, given, seed))
 
 
-def _contexts(model: Model, count: int | None, context: str | None, context_file: str | None) -> Array | None:
-    """Return one context per sample that is wanted, or None for a model without contexts."""
+def _samples(model: Model, count: int, given: "Contexts | None", seed: int) -> Iterator[dict[str, Any]]:
+    """Draw samples part by part, with the contexts that they belong to as further columns."""
+    contexts = repeat(None) if given is None else given.parts()
+    drawn_parts = draw_parts(model.flow, count, None if given is None else given.parts(), seed)
+    for drawn, rows in zip(drawn_parts, contexts, strict=False):
+        columns = model.schema.columns_from_matrix(drawn)
+        yield columns if rows is None else columns | {name: rows[:, k] for k, name in enumerate(model.context)}
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Contexts of shape (N, C), each for ``times`` samples."""
+
+    rows: Array
+    times: int
+
+    def parts(self) -> Iterator[Array]:
+        """Hand out the context of each sample, in bounded memory."""
+        total = len(self.rows) * self.times
+        for start in range(0, total, CHUNK):
+            yield self.rows[np.arange(start, min(start + CHUNK, total)) // self.times]
+
+
+def _contexts(model: Model, count: int | None, context: str | None, context_file: str | None) -> Contexts | None:
+    """Return the contexts of the samples that are wanted, or None for a model without contexts."""
     if not model.context:
         if context or context_file:
             raise InputError("This model has no context. Leave out --context and --context-file.")
         return None
     if context_file is not None:
-        rows = numbers(read_table(context_file), model.context)
-        return np.repeat(rows, count or 1, axis=0)
+        return Contexts(numbers(read_table(context_file), model.context), count or 1)
     if context is None:
         raise InputError(
             f"This model is conditional: give {', '.join(model.context)} as --context {_example(model)} or as a table "
             "with --context-file."
         )
-    return np.tile(_read_context(model, context), (count or ROWS, 1))
+    return Contexts(_read_context(model, context)[None], count or ROWS)
 
 
 def _read_context(model: Model, text: str) -> Array:
@@ -66,13 +97,24 @@ def _example(model: Model) -> str:
 def run_score(path: Path, data: str, seed: int, out: str) -> None:
     """Compute log_prob of every row."""
     model = load_model(path)
-    table = read_data(data, seed)
-    rows = rows_of(model, table)
-    known = (*model.schema.names, *model.context)
-    if extra := [name for name in table.names if name not in known]:
-        tell(f"ignored: {', '.join(extra)}, which the model does not know", "dim")
-    values = log_prob(model.flow, rows, seed)
-    write_table(out, ["log_prob"], {"log_prob": values})
+    in_pieces = data not in TOYS and (stands_for_many(data) or Path(data.partition("::")[0]).is_file())
+    tables = read_chunks(data) if in_pieces else iter([read_data(data, seed)])
+    write_chunks(out, ["log_prob"], _scores(model, tables, seed))
+
+
+def _scores(model: Model, tables: Iterator[Table], seed: int) -> Iterator[dict[str, Any]]:
+    """Compute log_prob table by table; of many, each has its own noise for integers, and errors name their rows."""
+    begin = 0
+    for number, table in enumerate(tables):
+        known = (*model.schema.names, *model.context)
+        if number == 0 and (extra := [name for name in table.names if name not in known]):
+            tell(f"ignored: {', '.join(extra)}, which the model does not know", "dim")
+        try:
+            rows = rows_of(model, table)
+        except InputError as error:
+            raise InputError(f"{error}" + (f"\nRows count from row {begin} of the data." if begin else "")) from error
+        yield {"log_prob": log_prob(model.flow, rows, seed + number)}
+        begin += table.n_rows
 
 
 def read_data(data: str, seed: int) -> Table:

@@ -119,7 +119,7 @@ class Stream:
         """Count the rows in the files, without those left out; rows with missing values still count."""
         return int(self._starts[-1]) - len(self._left_out)
 
-    def choose(self, count: int, seed: int) -> RowNumbers:
+    def choose(self, count: int, seed: int | Sequence[int]) -> RowNumbers:
         """Choose rows at random, the same way every time; return their numbers in ascending order."""
         positions = np.random.default_rng(seed).choice(len(self), min(count, len(self)), replace=False)
         # The k-th row that is still there: k, and one more for each row left out before it.
@@ -145,10 +145,6 @@ class Stream:
     def shuffled(self, seed: int, epoch: int) -> Generator[Part, None, None]:
         """Read all rows in the random order of an epoch, as parts of about half the buffer or of one block."""
         return in_background(self._mixed(np.random.default_rng([seed, epoch])))
-
-    def pick(self, numbers: RowNumbers) -> Part:
-        """Read some rows, in the order of the files; those with missing values are left out if so asked."""
-        return join_parts([part.take(np.isin(part.number, numbers)) for part in self.parts()])
 
     def sample(self, rows: int, seed: int) -> Table:
         """Read some rows of blocks that are spread evenly over the files, with all columns as they are stored."""

@@ -48,7 +48,7 @@ class StreamedRows:
         """
         held = self.stream.choose(min(round(fraction * len(self.stream)), VALIDATION_ROWS), seed)
         training = self.stream.without(held)
-        survey = _survey(self.stream, held, training.choose(START_ROWS, seed))
+        survey = _survey(self.stream, held, training.choose(START_ROWS, (seed, 1)))
         if survey.count == 0:
             raise InputError("fit expects at least one training row; the stream has none. Check the files.")
         scale = survey.weight / (survey.count + len(survey.held))
