@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         table,
         unaf,
     )
-    from bijecta.persistence import load, save
+    from bijecta.persistence import export, load, save
     from bijecta.training import FitConfig, fit, flow_matching, nll, reverse_kl
 
 __version__ = "0.1.0"
@@ -54,6 +54,7 @@ __all__ = [
     "check",
     "circular_nsf",
     "cnf",
+    "export",
     "fit",
     "flow_matching",
     "glow",
@@ -86,7 +87,7 @@ _HOMES = {
     "bijecta.data": ("infer_schema", "read_table", "toy"),
     "bijecta.diagnostics": ("check",),
     "bijecta.estimators": ("FlowClassifier", "FlowDensity", "FlowRegressor"),
-    "bijecta.persistence": ("load", "save"),
+    "bijecta.persistence": ("export", "load", "save"),
     "bijecta.training": ("FitConfig", "fit", "flow_matching", "nll", "reverse_kl"),
 }
 
