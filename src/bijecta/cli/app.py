@@ -129,6 +129,22 @@ def info(model: ModelPath, json: AsJson = False) -> None:
 
 
 @app.command()
+def export(
+    model: ModelPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.onnx, .pt2).")],
+    to: Annotated[str, typer.Option(help="onnx, torch (torch.export) or aoti (compiled for this processor).")] = "onnx",
+    what: Annotated[str, typer.Option(help="log_prob, sample, to_data, or both: FILE_log_prob, FILE_sample.")] = "both",
+) -> None:
+    """Write the density or the sampler for use without bijecta, in C++ for example.
+
+    Samples are a function of noise that the caller draws; the file says of which kind.
+    """
+    from bijecta.cli.exporting import run_export
+
+    run_export(model, to, what, out)
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]) -> None:
     """Make report.html of a run again, from the files in its folder."""
     from bijecta.cli.pictures import run_report
