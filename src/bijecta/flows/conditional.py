@@ -47,7 +47,7 @@ class ConditionalSamples:
     Example:
         >>> import torch
         >>> from bijecta.flows import ConditionalSamples
-        >>> ConditionalSamples(torch.zeros(2, 1), torch.tensor([0.5, 0.5]).log()).effective_sample_size
+        >>> ConditionalSamples(torch.zeros(2, 1), torch.tensor([0.5, 0.5], dtype=torch.float64).log()).effective_sample_size
         2.0
     """
 
