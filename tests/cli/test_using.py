@@ -162,7 +162,7 @@ def test_info(bijecta, table_run):
     assert "given: energy" in outcome.out
     assert "angle  periodic  [0, 360) circle" in outcome.out
     header = bijecta("info", table_run, "--json").json()
-    assert header["metadata"]["metrics"]["is_bound"] is True
+    assert header["metadata"]["metrics"]["is_bound"] is False
     assert header["metadata"]["settings"]["context"] == ["energy"]
 
 

@@ -11,8 +11,9 @@ import torch
 from bijecta import __version__
 from bijecta.cli.models import log_prob, parameter_count
 from bijecta.cli.problem import Array, Problem, Rows
+from bijecta.data import Schema
 from bijecta.diagnostics.metrics import gaussian_nll
-from bijecta.distributions import Dequantised, Distribution
+from bijecta.distributions import Distribution
 from bijecta.errors import InputError
 from bijecta.training import FitConfig, FitResult
 
@@ -29,7 +30,7 @@ def measure(problem: Problem, flow: Distribution, result: FitResult, config: Fit
     """Collect everything that metrics.json holds. Losses are in nats per row."""
     log_density = log_prob(flow, problem.test, config.seed)
     test = weighted_mean(-log_density, problem.test.weight)
-    baseline = gaussian_baseline(problem, flow, config.seed)
+    baseline = gaussian_baseline(problem, config.seed)
     return {
         "test_nll": test.value,
         "test_nll_error": test.error,
@@ -37,12 +38,13 @@ def measure(problem: Problem, flow: Distribution, result: FitResult, config: Fit
         "gaussian_nll": baseline,
         "gain_over_gaussian": None if baseline is None else baseline - test.value,
         **_against_truth(problem, log_density),
-        "is_bound": isinstance(flow, Dequantised),
-        "rows": len(problem.train) + len(problem.test),
+        "is_bound": flow.is_bound,
+        "rows": problem.training_rows + len(problem.test),
         "train_rows": result.rows,
         "test_rows": len(problem.test),
         "effective_sample_size": result.effective_sample_size,
         "features": len(problem.schema.columns),
+        "categories": [column.kind for column in problem.schema.columns].count("category"),
         "parameters": parameter_count(flow),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
@@ -68,16 +70,17 @@ def weighted_mean(values: Array, weight: Array | None) -> Mean:
     return Mean(mean, spread * math.sqrt(len(values) / max(1, len(values) - 1)))
 
 
-def gaussian_baseline(problem: Problem, flow: Distribution, seed: int) -> float | None:
+def gaussian_baseline(problem: Problem, seed: int) -> float | None:
     """Score the test rows under a full-covariance Gaussian; given contexts, under its conditional density.
 
-    Integers get the same kind of noise as in training, so that both numbers mean the same. Weighted rows have no
-    baseline: their Gaussian would need weights too.
+    Integers get uniform noise, so that a density per unit and a probability mean the same. Weighted rows have no
+    baseline, since their Gaussian would need weights too, and categories have none, since they have no distances.
     """
-    if problem.train.weight is not None:
+    kinds = [column.kind for column in problem.schema.columns]
+    if problem.train.weight is not None or "category" in kinds:
         return None
     generator = np.random.default_rng(seed)
-    train, test = (_noisy(rows.x, flow, generator) for rows in (problem.train, problem.test))
+    train, test = (_noisy(rows.x, problem.schema, generator) for rows in (problem.train, problem.test))
     try:
         if problem.train.context is None or problem.test.context is None:
             return gaussian_nll(train, test).nll
@@ -91,10 +94,8 @@ def _beside(x: Array, rows: Rows) -> Array:
     return x if rows.context is None else np.concatenate([x, rows.context], axis=1)
 
 
-def _noisy(x: Array, flow: Distribution, generator: np.random.Generator) -> Array:
-    if not isinstance(flow, Dequantised):
-        return x
-    noisy, integers = x.copy(), flow.discrete.numpy()
+def _noisy(x: Array, schema: Schema, generator: np.random.Generator) -> Array:
+    noisy, integers = x.copy(), [k for k, column in enumerate(schema.columns) if column.kind == "integer"]
     noisy[:, integers] += generator.random((len(x), len(integers)))
     return noisy
 

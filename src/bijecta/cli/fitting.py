@@ -12,7 +12,7 @@ from bijecta.cli import folder as files
 from bijecta.cli.console import as_json, show_json, tell
 from bijecta.cli.evaluation import measure, versions
 from bijecta.cli.guard import EXPECTED, INTERRUPTED
-from bijecta.cli.models import draw, inner_flow, parameter_count, to_latent
+from bijecta.cli.models import draw, latent_names, parameter_count, to_latent
 from bijecta.cli.options import FitOptions
 from bijecta.cli.pictures import Run, write_pictures, write_report_of
 from bijecta.cli.problem import Problem
@@ -23,7 +23,7 @@ from bijecta.cli.streaming import read_any_problem
 from bijecta.data import Table, write_table
 from bijecta.distributions import Distribution
 from bijecta.errors import BijectaError, MissingDependencyError
-from bijecta.flows import build, table
+from bijecta.flows import build, inner_flow, table
 from bijecta.persistence import save
 from bijecta.training import FitConfig, FitResult, fit
 from bijecta.training.distributed import Team, join
@@ -85,7 +85,8 @@ def build_flow(problem: Problem, options: FitOptions, arguments: Mapping[str, An
     if problem.toy is not None and all(c.kind == "real" for c in columns):
         return build(recipe, {"features": len(columns), **arguments}).to(device)
     schema, context = problem.schema.to_json(), len(problem.context)
-    return table(schema, context=context, recipe=recipe, arguments=arguments).to(device)
+    flow = table(schema, context=context, recipe=recipe, arguments=arguments, integers=options.integers)
+    return flow.to(device)
 
 
 def train(flow: Distribution, problem: Problem, options: FitOptions, config: FitConfig) -> FitResult:
@@ -144,12 +145,12 @@ def illustrate(flow: Distribution, problem: Problem, options: FitOptions, metric
     contexts = None if rows.context is None else rows.context[:SAMPLES]
     samples = problem.schema.columns_from_matrix(draw(flow, SAMPLES, contexts, seed))
     write_table(folder / files.SAMPLES, problem.schema.names, samples)
-    latent = to_latent(flow, problem.test, seed)
-    names = [f"z_{name}" for name in problem.schema.names]
-    write_table(folder / files.LATENT, names, dict(zip(names, latent.T, strict=True)))
+    if names := latent_names(flow, problem.schema):
+        latent = to_latent(flow, problem.test, seed)
+        write_table(folder / files.LATENT, names, dict(zip(names, latent.T, strict=True)))
     try:
         run = Run(folder, inner_flow(flow), problem.schema, len(problem.context), metrics)
-        write_pictures(run, rows.x, samples)
+        write_pictures(run, rows.x, problem.schema.matrix(Table(problem.schema.names, samples)))
         write_report_of(folder)
     except MissingDependencyError as error:
         tell(str(error), "yellow")
@@ -177,6 +178,8 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     if metrics["gaussian_nll"] is not None:
         gain, word = metrics["gain_over_gaussian"], "better" if metrics["gain_over_gaussian"] > 0 else "WORSE"
         lines.append(f"{abs(gain):.4f} {word} than a full-covariance Gaussian ({metrics['gaussian_nll']:.4f})")
+    if metrics.get("categories"):
+        lines.append("not compared with a Gaussian, which has no categories")
     lines.append(
         f"{metrics['epochs']} epochs, best {metrics['best_epoch']}, {metrics['seconds']:.0f} s ({metrics['stopped']})"
     )

@@ -23,6 +23,7 @@ PICTURES = (
     "warp.png",
     "layers.png",
     "marginals.png",
+    "frequencies.png",
     "pairs.png",
 )
 OWN = (MODEL, CHECKPOINT, SETTINGS, METRICS, HISTORY, REPORT, SAMPLES, LATENT, *PICTURES)

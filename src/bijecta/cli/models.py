@@ -13,7 +13,7 @@ from torch import Tensor
 from bijecta.cli.folder import MODEL
 from bijecta.cli.problem import Array, Rows, numbers
 from bijecta.data import Column, Schema, Table
-from bijecta.distributions import Distribution
+from bijecta.distributions import Distribution, Mixed
 from bijecta.errors import InputError
 from bijecta.flows import inner_flow, inner_rows
 from bijecta.persistence import load, read_header
@@ -79,17 +79,17 @@ def to_latent(flow: Distribution, rows: Rows, seed: int) -> Array:
     return _joined([inner.to_latent(*inner_rows(flow, x, context)) for x, context in _chunks(flow, rows)])
 
 
+def latent_names(flow: Distribution, schema: Schema) -> list[str]:
+    """Name the columns of the latent space: those of the table that are continuous in the model."""
+    if inner_flow(flow) is None:
+        return []
+    columns = flow.others.tolist() if isinstance(flow, Mixed) else range(len(schema.columns))
+    return [f"z_{schema.names[column]}" for column in columns]
+
+
 @torch.no_grad()
 def draw(flow: Distribution, count: int, context: Array | None, seed: int) -> Array:
     """Draw samples; with contexts (N, C), one for each of them and ``count`` is ignored."""
-    generator = torch.Generator().manual_seed(seed)
-    if context is None:
-        sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
-        return _joined([flow.sample(size, generator=generator) for size in sizes])
-    given = as_tensor(flow, context)
-    return _joined([flow.sample((), part, generator=generator) for part in given.split(CHUNK)])
-
-
     contexts = None if context is None else (context[start : start + CHUNK] for start in range(0, len(context), CHUNK))
     return np.concatenate(list(draw_parts(flow, count, contexts, seed)))
 
@@ -97,6 +97,14 @@ def draw(flow: Distribution, count: int, context: Array | None, seed: int) -> Ar
 @torch.no_grad()
 def draw_parts(flow: Distribution, count: int, contexts: Iterable[Array] | None, seed: int) -> Iterator[Array]:
     """Draw samples part by part, in bounded memory; with parts of contexts, one sample for each of these."""
+    generator = torch.Generator().manual_seed(seed)
+    if contexts is None:
+        for start in range(0, count, CHUNK):
+            yield _joined([flow.sample(min(CHUNK, count - start), generator=generator)])
+    for part in contexts or ():
+        yield _joined([flow.sample((), as_tensor(flow, part), generator=generator)])
+
+
 def as_tensor(flow: Distribution, array: Array) -> Tensor:
     """Return an array in the type of the flow's weights."""
     return torch.as_tensor(array).to(next(flow.parameters()))

@@ -39,7 +39,7 @@ class FitOptions:
     schema: Annotated[
         Names,
         _option(
-            "What a column is: phi=periodic:0:360, p=interval:0:1, m=positive, n=integer, x=real.",
+            "What a column is: phi=periodic:0:360, p=interval:0:1, m=positive, n=integer, k=category, x=real.",
             _DATA,
             metavar="A=KIND",
         ),
@@ -55,6 +55,10 @@ class FitOptions:
     noise: Annotated[float | None, _option("Noise level of a toy set (default: its own).", _DATA)] = None
 
     recipe: Annotated[str, _option("Kind of flow; see: bijecta recipes.", _MODEL)] = "nsf"
+    integers: Annotated[
+        str,
+        _option("Whole numbers: exact, or with noise, which gives a bound.", _MODEL, metavar="exact|dequantised"),
+    ] = "exact"
     set: Annotated[
         Names,
         _option(
@@ -110,14 +114,14 @@ class FitOptions:
         return shlex.join([*words, "--resume"])
 
 
-def split_pairs(words: Sequence[str], option: str) -> dict[str, str]:
-    """Split name=value words."""
-    pairs = {}
-    for word in words:
 def _as_words(value: Any) -> list[str]:
     return [] if value is True else [str(value)]  # a switch has no value
 
 
+def split_pairs(words: Sequence[str], option: str) -> dict[str, str]:
+    """Split name=value words."""
+    pairs = {}
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise typer.BadParameter(f"expected name=value, got {word!r}.", param_hint=option)

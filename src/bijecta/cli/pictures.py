@@ -23,6 +23,7 @@ CAPTIONS = {
     "warp.png": "A latent grid in data space",
     "layers.png": "Samples on their way from the latent space to the data, layer by layer",
     "marginals.png": "Columns one by one",
+    "frequencies.png": "How often each label occurs",
     "pairs.png": "Columns in pairs",
 }
 
@@ -32,7 +33,7 @@ class Run:
     """A run whose pictures are wanted."""
 
     folder: Path
-    flow: Flow
+    flow: Flow | None
     schema: Schema
     contexts: int
     metrics: Mapping[str, Any]
@@ -41,30 +42,38 @@ class Run:
     def plane(self) -> bool:
         """True if the density can be drawn as an image: two continuous columns and no context."""
         kinds = [column.kind for column in self.schema.columns]
-        return len(kinds) == 2 and "integer" not in kinds and not self.contexts
+        return len(kinds) == 2 and not {"integer", "category"} & set(kinds) and not self.contexts
 
 
-def write_pictures(run: Run, data: Array, samples: Mapping[str, Array]) -> None:
-    """Draw everything that suits the run."""
+def write_pictures(run: Run, data: Array, rows: Array) -> None:
+    """Draw everything that suits the run, from data and samples, both as matrices with the codes of labels."""
     from bijecta.diagnostics import plots
 
-    rows = np.stack([samples[name].astype(np.float64) for name in run.schema.names], axis=1)
     for name, draw in _drawings(plots, run, data, rows).items():
         plots.save_figure(draw(), run.folder / name)
 
 
 def _drawings(plots: Any, run: Run, data: Array, rows: Array) -> dict[str, Callable[[], Any]]:
     """Choose the pictures: each one is drawn when its turn comes, so that only one is in memory."""
-    history, names = load_history(run.folder), list(run.schema.names)
+    history, columns = load_history(run.folder), run.schema.columns
+    labels = {k: c.categories for k, c in enumerate(columns) if c.categories is not None}
+    numeric = [k for k in range(len(columns)) if k not in labels]
+    names = [columns[k].name for k in numeric]
     known = "exact_entropy" if run.metrics.get("exact_entropy") is not None else "gaussian_nll"
     label = {"exact_entropy": "exact entropy", "gaussian_nll": "full-covariance Gaussian"}[known]
     chosen: dict[str, Callable[[], Any]] = {
         "training.png": lambda: plots.plot_training(history, reference=run.metrics.get(known), reference_label=label),
-        "marginals.png": lambda: plots.plot_marginals(data, rows, names),
     }
+    if labels:
+        named = {columns[k].name: (data[:, k], rows[:, k], found) for k, found in labels.items()}
+        chosen["frequencies.png"] = lambda: plots.plot_frequencies(named)
+    if names:
+        chosen["marginals.png"] = lambda: plots.plot_marginals(data[:, numeric], rows[:, numeric], names)
     if run.plane:
         return chosen | _drawings_of_a_plane(plots, run, data, rows)
-    return chosen | ({"pairs.png": lambda: plots.plot_pairs(data, rows, names)} if len(names) > 1 else {})
+    if len(names) > 1:
+        chosen["pairs.png"] = lambda: plots.plot_pairs(data[:, numeric], rows[:, numeric], names)
+    return chosen
 
 
 def _drawings_of_a_plane(plots: Any, run: Run, data: Array, rows: Array) -> dict[str, Callable[[], Any]]:

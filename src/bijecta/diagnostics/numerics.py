@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bijecta.bijections import Standardise
 from bijecta.diagnostics.measurement import Measurement
-from bijecta.diagnostics.subject import Subject, domain, draw
+from bijecta.diagnostics.subject import Subject, domain, draw, undo_column_maps
 from bijecta.flows import Flow
 
 STEPS = (1e-8, 1e-10)
@@ -133,4 +133,5 @@ def _spline_edges(subject: Subject) -> Tensor:
     if not scalers or not bounds:
         return subject.x[:0]
     sides = torch.tensor([side * bound for bound in bounds for side in (-1, 1)]).to(subject.x)
-    return scalers[0].inverse(sides.unsqueeze(-1).expand(-1, subject.dimensions)).detach()
+    edges = scalers[0].inverse(sides.unsqueeze(-1).expand(-1, subject.dimensions))
+    return undo_column_maps(subject.flow, edges).detach()

@@ -30,6 +30,7 @@ from bijecta.diagnostics.plots_2d import (
     plot_layers,
     plot_samples_2d,
 )
+from bijecta.diagnostics.plots_discrete import plot_frequencies
 from bijecta.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_density_2d",
+    "plot_frequencies",
     "plot_grid_warp",
     "plot_latent_2d",
     "plot_layers",

@@ -144,6 +144,14 @@ def domain(flow: Flow, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
     return low, high, period
 
 
+def undo_column_maps(flow: Flow, rows: Tensor) -> Tensor:
+    """Map rows (N, D) of real numbers back into the domain of the data, through the maps that begin the flow."""
+    for change, columns in reversed(list(_column_maps(flow.bijection, rows.shape[-1]))):
+        index = torch.tensor(columns, device=rows.device)
+        rows = rows.index_copy(-1, index, change.inverse(rows.index_select(-1, index)))
+    return rows
+
+
 def _column_maps(bijection: Bijection, dimensions: int) -> Iterator[tuple[Bijection, list[int]]]:
     """Walk over the maps of single columns with which a flow begins."""
     for layer in bijection if isinstance(bijection, Chain) else [bijection]:

@@ -115,7 +115,7 @@ class CountHead(Head):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, low: float | None = None, high: float | None = None, *, components: int = 8) -> None:
+    def __init__(self, low: float | None = None, high: float | None = None, *, components: int = 10) -> None:
         super().__init__()
         self.low, self.high = -torch.inf if low is None else low, torch.inf if high is None else high
         if components < 1 or self.low > self.high:
@@ -151,7 +151,7 @@ class CountHead(Head):
         rank = (torch.arange(components + 2, device=x.device) - 0.5) / components * (len(x) - 1)
         quantile = self.embed(x.sort().values[rank.clamp(0, len(x) - 1).round().long()]).squeeze(-1)
         apart = (quantile[2:] - quantile[:-2]) / 4
-        log_scale = apart.maximum(0.25 / self.spread).log()  # not below the width of one number
+        log_scale = apart.maximum(0.1 / self.spread).log()  # not below the width of one number
         return torch.cat([torch.zeros_like(apart), quantile[1:-1], log_scale])
 
     @staticmethod
