@@ -1,7 +1,6 @@
 """Start the Lab: ``python -m bijecta.app``, which is what ``bijecta app`` does."""
 
 import argparse
-import os
 import sys
 import threading
 import time
@@ -10,23 +9,6 @@ import urllib.request
 import webbrowser
 
 from bijecta.errors import MissingDependencyError, require
-
-OPTIONS = {
-    "BROWSER_GATHER_USAGE_STATS": "false",
-    "CLIENT_TOOLBAR_MODE": "minimal",
-    "SERVER_FILE_WATCHER_TYPE": "none",
-    "SERVER_HEADLESS": "true",
-    "THEME_FONT": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
-    "THEME_BASE_RADIUS": "0.5rem",
-    "THEME_LIGHT_PRIMARY_COLOR": "#2a788e",
-    "THEME_LIGHT_BACKGROUND_COLOR": "#ffffff",
-    "THEME_LIGHT_SECONDARY_BACKGROUND_COLOR": "#f3f5f7",
-    "THEME_LIGHT_TEXT_COLOR": "#1d2530",
-    "THEME_DARK_PRIMARY_COLOR": "#5ec9b0",
-    "THEME_DARK_BACKGROUND_COLOR": "#10151c",
-    "THEME_DARK_SECONDARY_BACKGROUND_COLOR": "#1a212b",
-    "THEME_DARK_TEXT_COLOR": "#e6ebf1",
-}
 
 
 def main() -> int:
@@ -42,11 +24,11 @@ def main() -> int:
     except MissingDependencyError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for name, value in OPTIONS.items():
-        os.environ.setdefault(f"STREAMLIT_{name}", value)
     address = f"http://{'localhost' if options.address == '0.0.0.0' else options.address}:{options.port}"  # noqa: S104
     threading.Thread(target=_welcome, args=(address, not options.no_browser), daemon=True).start()
-    uvicorn.run("bijecta.app.server:app", host=options.address, port=options.port, log_level="warning")
+    uvicorn.run(
+        "bijecta.app.server:app", host=options.address, port=options.port, log_level="warning", access_log=False
+    )
     return 0
 
 

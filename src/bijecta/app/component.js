@@ -4,6 +4,7 @@ const OVERLAYS = [
   ["density", "density", true], ["grid", "warped grid", true], ["samples", "samples", false],
   ["stretching", "log-det", false], ["truth", "truth", false], ["latent", "data", false],
 ];
+const MOST_MINIS = 13;
 const FINAL = ["done", "stopped", "failed"];
 const WORDS = { idle: "ready", running: "training", paused: "paused", done: "trained", stopped: "stopped", failed: "failed" };
 
@@ -155,7 +156,7 @@ class Lab {
   play(on) {
     this.playing = on;
     this.clock = null;
-    this.find("play").textContent = on ? "⏸" : "▶";
+    this.find("play").textContent = on ? "❚❚" : "▶";
     this.find("play").setAttribute("aria-pressed", on);
   }
 
@@ -252,7 +253,7 @@ class Lab {
     const final = FINAL.includes(frame.state), idle = frame.state === "idle";
     const trains = !final && !idle;
     this.find("run").textContent = final && frame.step || trains ? "↻ Restart" : "▶ Run";
-    this.find("pause").textContent = frame.state === "paused" ? "▶ Resume" : "⏸ Pause";
+    this.find("pause").textContent = frame.state === "paused" ? "▶ Resume" : "❚❚ Pause";
     for (const id of ["pause", "step", "slow", "stop", "rate"]) this.find(id).disabled = !trains;
     this.find("slow").setAttribute("aria-pressed", Boolean(frame.slow));
     this.find("verdict").textContent = frame.verdict || (idle ? "Press Run: the flow begins as a Gaussian and learns to bend it." : "");
@@ -269,13 +270,14 @@ class Lab {
   renderNumbers(frame) {
     const number = (value, digits) => (value == null ? "–" : value.toFixed(digits));
     const last = frame.validation?.at(-1)?.[1];
+    const final = FINAL.includes(frame.state);
     const facts = [
-      ["validation NLL", number(last ?? frame.best, 3)],
+      ["validation NLL", number(final ? frame.best : last, 3)],
       ["best possible", number(this.scene?.entropy, 3)],
       ["step", frame.steps ? `${frame.step}/${frame.steps}` : String(frame.step ?? 0)],
       ["epoch", frame.epochs ? `${frame.epoch}/${frame.epochs}` : "–"],
       ["steps/s", number(frame.steps_per_second, 0)],
-      ["time left", frame.eta == null ? "–" : `${frame.eta.toFixed(frame.eta < 10 ? 1 : 0)} s`],
+      ["time left", final ? "–" : frame.eta == null ? "–" : `${frame.eta.toFixed(frame.eta < 10 ? 1 : 0)} s`],
       ["learning rate", frame.learning_rate ? frame.learning_rate.toExponential(1) : "–"],
       ["round trip", frame.round_trip == null ? "–" : frame.round_trip.toExponential(1)],
     ];
@@ -337,17 +339,19 @@ class Lab {
     }));
   }
 
+  // One small picture of every layer; of very many layers, some evenly spread ones.
   buildMinis() {
-    const names = ["z", ...this.scene.layers.map((_, k) => (k + 1 === this.scene.layers.length ? "x" : `layer ${k + 1}`))];
-    this.minis = names.map((name, k) => {
-      const button = element("button");
-      const canvas = element("canvas");
+    const last = this.scene.layers.length;
+    const count = Math.min(last + 1, MOST_MINIS);
+    const positions = Array.from({ length: count }, (_, i) => Math.round((i * last) / (count - 1)));
+    this.minis = positions.map((k) => {
+      const button = element("button"), canvas = element("canvas");
       button.title = k ? this.scene.layers[k - 1] : "the base";
-      button.append(canvas, element("span", name));
+      button.append(canvas, element("span", k === 0 ? "base z" : k === last ? "data x" : `layer ${k}`));
       button.onclick = () => { this.play(false); this.setDepth(k); };
       button.onpointerenter = () => { this.peek = k; this.touch(); };
       button.onpointerleave = () => { this.peek = null; this.touch(); };
-      return { button, canvas };
+      return { button, canvas, k };
     });
     this.find("minis").replaceChildren(...this.minis.map((mini) => mini.button));
     this.minisDue = true;
@@ -379,7 +383,7 @@ class Lab {
       this.dirty = false;
       this.paint();
     }
-    if (this.minisDue && now - (this.minisAt ?? -1e9) > 450) {
+    if (this.minisDue && now - (this.minisAt ?? -1e9) > 500) {
       this.minisDue = false;
       this.minisAt = now;
       this.paintMinis();
@@ -407,23 +411,28 @@ class Lab {
     if (!size) return;
     if (canvas.width !== size) canvas.width = canvas.height = size;
     const depth = this.peek ?? this.layerDepth;
-    this.paintOn(canvas.getContext("2d"), size, depth, true);
+    const began = performance.now();
+    this.paintOn(canvas.getContext("2d"), size, depth, 0);
+    this.cost = 0.8 * (this.cost ?? 0) + 0.2 * (performance.now() - began);
+    this.strides = this.cost > 14 ? [2, 2] : this.cost > 9 ? [2, 1] : [1, 1]; // a slow machine gets fewer cells
     if (this.peek == null) this.find("depth").value = depth;
     const last = this.scene.layers.length, near = Math.round(depth);
     this.find("where").textContent = depth < 0.02 ? "base z" : depth > last - 0.02 ? "data x" : `layer ${depth.toFixed(1)} of ${last}`;
     this.find("legend").textContent = this.shown.stretching ? "blue shrinks · orange stretches" : "";
-    this.minis?.forEach(({ button }, k) => button.setAttribute("aria-current", k === near));
+    this.minis?.forEach(({ button, k }) => button.setAttribute("aria-current", k === near));
   }
 
-  paintOn(pen, size, depth, large) {
+  // `coarse` is 0 for the large picture, else every how many-th node a small one takes.
+  paintOn(pen, size, depth, coarse) {
     const { scene, frame, shown } = this;
+    const [cellStride, lineStride] = coarse ? [coarse, coarse] : this.strides ?? [1, 1];
     const last = scene.layers.length;
     pen.clearRect(0, 0, size, size);
-    if (shown.density) drawDensity(pen, size, scene, frame, depth);
+    if (shown.density) drawDensity(pen, size, scene, frame, depth, cellStride);
     else { pen.fillStyle = "#1b1d29"; pen.fillRect(0, 0, size, size); }
-    if (shown.stretching && depth > 0) drawStretching(pen, size, scene, frame, depth);
-    if (shown.grid) drawGrid(pen, size, scene, frame, depth, large ? "rgba(255,255,255,.28)" : "rgba(255,255,255,.16)");
-    if (!large) return;
+    if (shown.stretching && depth > 0) drawStretching(pen, size, scene, frame, depth, cellStride);
+    if (shown.grid) drawGrid(pen, size, scene, frame, depth, coarse ? "rgba(255,255,255,.16)" : "rgba(255,255,255,.28)", lineStride);
+    if (coarse) return;
     const ratio = size / this.find("view").clientWidth;
     if (shown.truth && this.truth && depth > last - 0.3) drawTruth(pen, size, this.truth, 64, "rgba(255,255,255,.9)");
     if (shown.latent) drawDots(pen, size, scene, frame, frame.arrays.latent, depth, "rgba(120,220,255,.95)", 2 * ratio);
@@ -432,9 +441,9 @@ class Lab {
   }
 
   paintMinis() {
-    this.minis?.forEach(({ canvas }, k) => {
+    this.minis?.forEach(({ canvas, k }) => {
       if (canvas.width !== 96) canvas.width = canvas.height = 96;
-      this.paintOn(canvas.getContext("2d"), 96, k, false);
+      this.paintOn(canvas.getContext("2d"), 96, k, 2);
       if (!this.probed) return;
       const [x, y] = placer(boxAt(this.scene, this.frame, k), 96)(...this.probed.path[k]);
       const pen = canvas.getContext("2d");
@@ -478,7 +487,7 @@ function row(name, value, largest, kind) {
   const made = element("tr");
   if (kind) made.className = kind;
   const bar = element("td");
-  bar.className = "bar";
+  bar.className = "amount";
   if (largest) {
     const line = element("i");
     line.style.width = `${(100 * Math.abs(value)) / largest}%`;

@@ -22,6 +22,7 @@ class Curves:
         self.smooth: float | None = None
         self.began: float | None = None
         self.seconds = 0.0
+        self.recorded: dict[str, Any] = {}
 
     def start(self, batch_size: int, rows: int, config: FitConfig) -> None:
         """Note when the first step begins, and about how many there will be."""
@@ -47,6 +48,8 @@ class Curves:
 
     def facts(self) -> dict[str, Any]:
         """Return everything for the header of a frame; numbers that JSON cannot hold are left out."""
+        if self.recorded:  # a run that was made before
+            return self.recorded
         speed = self.step / self.seconds if self.seconds > 0 else None
         left = None if speed is None or self.steps is None else max(0, self.steps - self.step) / speed
         return {

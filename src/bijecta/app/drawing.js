@@ -81,12 +81,13 @@ function brightnessAt(frame, depth) {
   return frame.brightness[low].map((value, i) => mix(value, frame.brightness[high][i], depth - low));
 }
 
-function cells(pen, nodes, places, colourOf) {
-  for (let row = 0; row < nodes - 1; row++) {
-    for (let column = 0; column < nodes - 1; column++) {
-      const corners = [row * nodes + column, row * nodes + column + 1, (row + 1) * nodes + column + 1, (row + 1) * nodes + column];
+// Fill the cells of the lattice; a coarse picture takes every second or fourth node.
+function cells(pen, nodes, stride, places, colourOf) {
+  for (let row = 0; row < nodes - 1; row += stride) {
+    for (let column = 0; column < nodes - 1; column += stride) {
+      const here = row * nodes + column;
+      const corners = [here, here + stride, here + stride * nodes + stride, here + stride * nodes];
       const colour = colourOf(corners);
-      if (!colour) continue;
       pen.beginPath();
       corners.forEach((corner, i) => (i ? pen.lineTo : pen.moveTo).call(pen, places[2 * corner], places[2 * corner + 1]));
       pen.closePath();
@@ -105,7 +106,7 @@ function placesOf(points, place) {
   return places;
 }
 
-function drawDensity(pen, size, scene, frame, depth) {
+function drawDensity(pen, size, scene, frame, depth, stride) {
   const last = scene.layers.length;
   pen.fillStyle = VIRIDIS_CSS[0];
   pen.fillRect(0, 0, size, size);
@@ -114,7 +115,7 @@ function drawDensity(pen, size, scene, frame, depth) {
     const places = placesOf(pointsAt(frame.arrays.grid, depth), placer(boxAt(scene, frame, depth), size));
     const values = brightnessAt(frame, depth);
     pen.lineWidth = 1;
-    cells(pen, scene.nodes, places, (corners) => VIRIDIS_CSS[shade(meanOf(values, corners))]);
+    cells(pen, scene.nodes, stride, places, (corners) => VIRIDIS_CSS[shade(meanOf(values, corners))]);
   }
   if (whole > 0) {
     frame.image ??= imageOf(frame.arrays.density.values, frame.arrays.density.shape[0]);
@@ -126,26 +127,26 @@ function drawDensity(pen, size, scene, frame, depth) {
 }
 
 // How much the layer in front of a depth stretches: orange where it does, blue where it shrinks.
-function drawStretching(pen, size, scene, frame, depth) {
+function drawStretching(pen, size, scene, frame, depth, stride) {
   const ladj = frame.arrays.grid_ladj;
   const nodes = ladj.shape[1];
   const layer = Math.max(0, Math.min(ladj.shape[0] - 1, Math.ceil(depth - 1e-6) - 1));
   const values = ladj.values.subarray(layer * nodes, (layer + 1) * nodes);
   const places = placesOf(pointsAt(frame.arrays.grid, depth), placer(boxAt(scene, frame, depth), size));
   pen.lineWidth = 1;
-  cells(pen, scene.nodes, places, (corners) => SIGNED_CSS[shade(0.5 + meanOf(values, corners) / 4)]);
+  cells(pen, scene.nodes, stride, places, (corners) => SIGNED_CSS[shade(0.5 + meanOf(values, corners) / 4)]);
 }
 
-function drawGrid(pen, size, scene, frame, depth, colour) {
+function drawGrid(pen, size, scene, frame, depth, colour, stride) {
   const nodes = scene.nodes;
   const places = placesOf(pointsAt(frame.arrays.grid, depth), placer(boxAt(scene, frame, depth), size));
   pen.strokeStyle = colour;
   pen.lineWidth = Math.max(0.6, size / 700);
   pen.beginPath();
-  for (let line = 0; line < nodes; line++) {
-    for (const [start, stride] of [[line * nodes, 1], [line, nodes]]) {
-      for (let i = 0; i < nodes; i++) {
-        const at = 2 * (start + i * stride);
+  for (let line = 0; line < nodes; line += stride) {
+    for (const [start, apart] of [[line * nodes, 1], [line, nodes]]) {
+      for (let i = 0; i < nodes; i += stride) {
+        const at = 2 * (start + i * apart);
         (i ? pen.lineTo : pen.moveTo).call(pen, places[at], places[at + 1]);
       }
     }

@@ -2,9 +2,9 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +24,15 @@ from bijecta.errors import BijectaError, InputError
 from bijecta.flows import Flow, build
 from bijecta.training import Batch, FitResult, Progress, fit, nll
 
-FRAME_SECONDS = 0.05
+FRAME_SECONDS = 0.04
 FRAME_SHARE = 0.5  # of the time, at most, goes into pictures
+
+
+class Trained(NamedTuple):
+    """A run of the past: its flow, and what was known of it at the end."""
+
+    flow: Flow
+    facts: Mapping[str, Any]
 
 
 class Lesson:
@@ -59,12 +66,13 @@ class Lesson:
         self.scene: Scene
         self.judge: Judge
 
-    def run(self, *, trained: Flow | None = None, train: bool = True) -> None:
+    def run(self, *, trained: Trained | None = None, train: bool = True, attend: bool = True) -> None:
         """Go through the whole run; return when told to close.
 
         Args:
-            trained: a flow to show and ask about, instead of training one.
+            trained: a run of the past to show and ask about, instead of training.
             train: whether to train; otherwise the untrained flow is shown and asked about.
+            attend: whether to stay and answer until told to close.
         """
         try:
             self._prepare(trained)
@@ -72,13 +80,13 @@ class Lesson:
                 self._train()
         except BijectaError as error:
             self._finish("failed", str(error))
-        while not self.pace.closed:
+        while attend and not self.pace.closed:
             self._attend(3600.0)
 
-    def _prepare(self, trained: Flow | None) -> None:
+    def _prepare(self, trained: Trained | None) -> None:
         settings = self.settings
         data = make_dataset(settings, self.points)
-        self.flow = build_flow(settings) if trained is None else trained
+        self.flow = build_flow(settings) if trained is None else trained.flow
         # `fit` starts from a flow that has seen no data: what is shown before is a copy that has.
         fresh, self.flow = self.flow, copy.deepcopy(self.flow)
         self.flow.initialise(torch.as_tensor(data.rows, dtype=torch.float32))
@@ -87,6 +95,7 @@ class Lesson:
         facts = {"settings": settings.to_json(), "parameters": sum(p.numel() for p in fresh.parameters())}
         self.send(scene_message(self.scene, facts))
         if trained is not None:
+            self.curves.recorded = dict(trained.facts)
             self._finish("done")
         else:
             self._publish(self.flow)
@@ -168,7 +177,7 @@ class Lesson:
         if not hasattr(self, "judge"):
             self._send_frame({}, {})
             return
-        best = self.result.best_epoch if self.result is not None else None
+        best = self.result.best_epoch if self.result is not None else 1
         if state != "failed":
             self.verdict = self.judge.verdict(self.flow.eval(), self.curves.best, best)
         self._publish(self.flow, judging=False)

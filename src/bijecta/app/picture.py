@@ -13,7 +13,7 @@ from bijecta.app.messages import Array, Message
 from bijecta.flows import Flow
 
 PIXELS = 64
-NODES = 25
+NODES = 33
 POINTS = 300
 TEST_ROWS = 2000
 

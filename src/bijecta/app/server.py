@@ -19,8 +19,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from bijecta.app.cards import show_error
 from bijecta.app.exports import export
 from bijecta.app.messages import Message
-from bijecta.app.pretrained import load_pretrained
-from bijecta.app.registry import RUNS, Run
+from bijecta.app.registry import RUNS, Run, Tab
+from bijecta.app.settings import OPENING
 from bijecta.app.trainer import Trainer
 from bijecta.errors import BijectaError
 
@@ -128,8 +128,8 @@ def download(request: Request) -> Response:
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-    """Read the opening flow before the first visitor asks, and leave no process behind."""
-    load_pretrained()
+    """Draw the opening run once, so that the first visitor does not wait, and leave no process behind."""
+    RUNS.close(RUNS.open(OPENING, Tab()).key)
     yield {}
     await asyncio.to_thread(RUNS.close_all)
 

@@ -36,7 +36,7 @@ class RunSettings:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     data: str = "moons"
     noise: float | None = None
-    rows: int = 4000
+    rows: int = 10_000
     picture: str = ""
     table: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -123,16 +123,16 @@ def _changed(values: Mapping[str, Any], known: Mapping[str, Control], whose: str
 
 
 _DEFAULTS: Mapping[str, Any] = {
-    "recipe": "nsf", "arguments": {}, "data": "moons", "noise": None, "rows": 4000,
+    "recipe": "nsf", "arguments": {}, "data": "moons", "noise": None, "rows": 10_000,
     "picture": "", "table": "", "training": {}, "seed": 0,
 }  # fmt: skip
 _OWN: Mapping[str, Control] = {
     "data": Control("data", "choice", "moons", options=(*TOYS, PICTURE, TABLE)),
     "noise": Control("noise", "number", None, optional=True),
-    "rows": Control("rows", "count", 4000),
+    "rows": Control("rows", "count", 10_000),
     "picture": Control("picture", "text", ""),
     "table": Control("table", "text", ""),
     "seed": Control("seed", "count", 0),
 }
-OPENING = RunSettings(arguments={"layers": 4, "hidden": (32, 32)}, training={"epochs": 60})
+OPENING = RunSettings(arguments={"layers": 4, "hidden": (32, 32)}, training={"epochs": 50})
 """The run that a visitor finds already trained."""

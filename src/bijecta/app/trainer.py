@@ -12,11 +12,10 @@ from itertools import count
 from typing import Any, BinaryIO
 
 from bijecta.app.datasets import Points, to_wire
-from bijecta.app.lesson import Lesson
+from bijecta.app.lesson import Lesson, Trained
 from bijecta.app.messages import Message, Thinned, read_message
 from bijecta.app.settings import RunSettings
 from bijecta.errors import InputError
-from bijecta.flows import Flow
 
 LEAST_HISTORY = 60
 PATIENCE = 1.0
@@ -125,12 +124,12 @@ class ThreadTrainer(Trainer):
     Args:
         settings: of the run.
         points: rows of an uploaded table.
-        trained: a flow to show and ask about, instead of training one.
+        trained: a run of the past to show, instead of training.
         train: whether to train; otherwise the untrained flow is shown.
     """
 
     def __init__(
-        self, settings: RunSettings, *, points: Points | None = None, trained: Flow | None = None, train: bool = True
+        self, settings: RunSettings, *, points: Points | None = None, trained: Trained | None = None, train: bool = True
     ) -> None:
         super().__init__()
         self.lesson = Lesson(settings, self.take, points=points)

@@ -184,3 +184,46 @@ def doctor(json: AsJson = False) -> None:
     from bijecta.cli.doctor import run_doctor
 
     run_doctor(json=json)
+
+
+@app.command()
+def card(
+    model: ModelPath,
+    name: Annotated[str | None, typer.Option(help="Where it will be found: OWNER/NAME of a model hub.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="File, or - (default: README.md beside it).")] = None,
+) -> None:
+    """Write the model card: what the model is, what was measured, how to load it."""
+    from bijecta.cli.serving import run_card
+
+    run_card(model, name, out)
+
+
+@app.command()
+def serve(
+    model: ModelPath,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 100_000,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 16 * 2**20,
+    queue: Annotated[int, typer.Option(min=1, help="Requests at once; one more gets 503.")] = 32,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    log: Annotated[bool, typer.Option("--log", help="Print one JSON line per request.")] = False,
+) -> None:
+    """Serve a model over HTTP: POST /score, POST /sample, GET /info, GET /health, GET /openapi.json."""
+    from bijecta.cli.serving import run_serve
+    from bijecta.service import ServiceSettings
+
+    settings = ServiceSettings(max_rows=max_rows, max_body=max_body, queue=queue, threads=threads)
+    run_serve(model, host, port, settings, log=log)
+
+
+@app.command("app")
+def lab(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the app listens.")] = 8501,
+    address: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open the Lab: watch a flow learn, live, in the browser."""
+    from bijecta.cli.lab import run_lab
+
+    raise typer.Exit(run_lab(port, address, browser=browser))

@@ -14,6 +14,7 @@ SETTINGS, SHOWN, PENDING = "lab.settings", "lab.shown", "lab.pending"
 
 def page() -> None:
     """Draw the page."""
+    st.markdown("#### Watch a flow learn  \n:gray[A flow bends a simple base until it has the density of the data.]")
     settings = _settings_of_link()
     with st.sidebar:
         settings = settings_form(settings)
