@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from bijecta.diagnostics import c2st
 from bijecta.errors import InputError, ShapeError
@@ -27,12 +28,12 @@ def test_shifted_normals_reach_the_best_classifier(shift):
 def test_like_the_network_of_scikit_learn():
     network = pytest.importorskip("sklearn.neural_network")
     selection = pytest.importorskip("sklearn.model_selection")
-    samples, data = two_sets(1500, 2, 0.3, 1.5)
+    samples, data = two_sets(800, 2, 0.3, 1.5)
     classifier = network.MLPClassifier((20, 20), max_iter=1000, random_state=0)
-    rows, labels = np.concatenate([samples, data]), np.arange(3000) < 1500
+    rows, labels = np.concatenate([samples, data]), np.arange(1600) < 800
     folds = selection.KFold(5, shuffle=True, random_state=0)
     oracle = selection.cross_val_score(classifier, rows, labels, cv=folds).mean()
-    assert c2st(samples, data) == pytest.approx(oracle, abs=0.03)
+    assert c2st(samples, data) == pytest.approx(oracle, abs=0.04)
 
 
 def test_units_do_not_matter_and_seeds_repeat():
@@ -42,6 +43,11 @@ def test_units_do_not_matter_and_seeds_repeat():
     assert c2st(samples * units + 7, data * units + 7, epochs=20) == pytest.approx(first, abs=0.02)
     assert c2st(samples, data, epochs=20) == first
     assert c2st(samples, data, epochs=20, seed=1) != first
+
+
+def test_it_trains_where_gradients_are_off():
+    with torch.no_grad():
+        assert c2st(*two_sets(100, 1, 50.0, 1.0)) == 1.0
 
 
 def test_disjoint_sets_and_rows_that_fill_no_fold():

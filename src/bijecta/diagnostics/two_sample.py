@@ -53,9 +53,7 @@ def c2st(samples: ArrayLike, data: ArrayLike, *, folds: int = 5, epochs: int = 1
     """
     first, second = same_columns(samples, data)
     if len(first) != len(second):
-        raise InputError(
-            f"c2st expects equally many rows, got {len(first)} and {len(second)}. Drop some."
-        )
+        raise InputError(f"c2st expects equally many rows, got {len(first)} and {len(second)}. Drop some.")
     if not 2 <= folds <= len(first):
         raise InputError(f"c2st expects 2 to {len(first)} folds for these rows, got {folds}.")
     spread = np.where(second.std(0) > 0, second.std(0), 1.0)
@@ -89,6 +87,7 @@ class _Networks:
             x = torch.baddbmm(bias, x if number == 0 else x.relu(), weight)
         return x.squeeze(-1)
 
+    @torch.enable_grad()
     def train(self, x: Tensor, label: Tensor, epochs: int, generator: torch.Generator) -> None:
         """Minimise the cross-entropy until the slowest fold has stopped improving."""
         parameters = [tensor for pair in self.weights for tensor in pair]

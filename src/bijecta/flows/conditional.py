@@ -47,8 +47,9 @@ class ConditionalSamples:
     Example:
         >>> import torch
         >>> from bijecta.flows import ConditionalSamples
-        >>> ConditionalSamples(torch.zeros(2, 1), torch.tensor([0.5, 0.5], dtype=torch.float64).log()).effective_sample_size
-        2.0
+        >>> equal = ConditionalSamples(torch.zeros(4, 1), torch.full((4,), 0.25).log())
+        >>> round(equal.effective_sample_size, 3)
+        4.0
     """
 
     x: Tensor
