@@ -159,7 +159,7 @@ def test_torch_program_needs_no_bijecta(tmp_path):
     run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     values, ranges, loaded = json.loads(run.stdout)
     assert not loaded
-    assert ranges == "[0, 1]"
+    assert ranges == [0, 1]
     assert relative(np.array(values), flow.log_prob(torch.ones(3, 2))) < 1e-6
 
 
@@ -261,7 +261,8 @@ def test_latent_of_a_student_base_is_described(tmp_path):
     [
         ({"to": "onxx"}, "to to be one of onnx, torch, aoti; got 'onxx'"),
         ({"what": "density"}, "what to be one of log_prob, to_data, sample; got 'density'"),
-        ({"path": "nowhere/model.onnx"}, "no folder .*nowhere to write model.onnx"),
+        ({"path": "nowhere/model.pt2"}, "no folder .*nowhere to write model.pt2"),
+        ({"path": "model.pth"}, r"only programs named \*.pt2; got model.pth"),
         ({"flow": Normal(2)}, "knows the shape of its events, got Normal without event_shape"),
         ({"metadata": {"a": {1, 2}}}, "metadata of JSON types"),
         ({"metadata": {"a": math.nan}}, "metadata of JSON types"),

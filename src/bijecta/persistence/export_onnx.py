@@ -74,7 +74,7 @@ def _rewritten() -> dict[Any, Any]:
     return {
         aten.copysign.Tensor: lambda size, sign: torch.where(sign < 0, -size.abs(), size.abs()),
         aten.hypot.default: _hypot,
-        aten.linalg_slogdet.default: _slogdet,
+        aten.linalg_slogdet.default: _sign_and_ladj,
     }
 
 
@@ -83,7 +83,7 @@ def _hypot(a: Tensor, b: Tensor) -> Tensor:
     return large * (1 + (small / large.clamp_min(1e-30)).square()).sqrt()  # no square of a large number
 
 
-def _slogdet(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _sign_and_ladj(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Determinants of contractions of up to 16 features, which is where they are used, do not leave float32."""
     determinant = torch.linalg.det(matrix)
     return determinant.sign(), determinant.abs().log()

@@ -73,7 +73,7 @@ def export(
     Args:
         flow: a flow, or a dequantised one; of any other distribution that knows the shape of its events, log_prob. It
             stays as it is.
-        path: the file, by convention ``*.onnx`` or ``*.pt2``; an existing one is replaced in one step.
+        path: the file, ``*.pt2`` or, by convention, ``*.onnx``; an existing one is replaced in one step.
         to: "onnx"; "torch" (a `torch.export` program, for `torch.export.load`); or "aoti" (compiled for this processor
             by `torch._inductor.aoti_compile_and_package`, to load from C++; needs a C++ compiler and a minute).
         what: "log_prob", "to_data" or "sample".
@@ -105,12 +105,11 @@ def export(
     facts = _facts(flow, what, dict(metadata or {}))
     traced = trace(flow, what)
     names = (INPUTS[what], "context")[: len(traced.inputs)]
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     if to == "onnx":
-        data = onnx_bytes(traced.program, traced.inputs, names, OUTPUTS[what], texts)
+        data = onnx_bytes(traced.program, traced.inputs, names, OUTPUTS[what], _as_texts(facts))
         found = run_onnx(data, traced.inputs)
     else:
-        data, found = (_program_bytes if to == "torch" else _compiled_bytes)(traced, texts)
+        data, found = (_program_bytes if to == "torch" else _compiled_bytes)(traced, facts)
     write_atomically(path, lambda file: file.write(data))
     error = float(((found - traced.expected).abs() / (1 + traced.expected.abs())).max())
     return Exported(Path(path), names, OUTPUTS[what], error, facts, tuple(_findings(flow, what, error)))
@@ -121,6 +120,8 @@ def _check_arguments(path: str | os.PathLike[str], to: str, what: str) -> None:
     for name, value, known in (("to", to, FORMATS), ("what", what, FUNCTIONS)):
         if value not in known:
             raise InputError(f"export expects {name} to be one of {', '.join(known)}; got {value!r}.")
+    if to != "onnx" and Path(path).suffix != ".pt2":
+        raise InputError(f"torch loads only programs named *.pt2; got {Path(path).name}.")
     if not (folder := Path(path).resolve().parent).is_dir():
         raise InputError(f"There is no folder {folder} to write {Path(path).name} into. Make it first.")
 
@@ -176,17 +177,22 @@ def _findings(flow: Distribution, what: str, error: float) -> list[Finding]:
     return findings
 
 
-def _program_bytes(traced: Traced, texts: Mapping[str, str]) -> tuple[bytes, Tensor]:
+def _as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Write what is not a text as JSON, for formats that keep texts only."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def _program_bytes(traced: Traced, facts: Mapping[str, Any]) -> tuple[bytes, Tensor]:
     with io.BytesIO() as file, quiet():
-        torch.export.save(traced.program, file, extra_files={METADATA_FILE: json.dumps(dict(texts))})
+        torch.export.save(traced.program, file, extra_files={METADATA_FILE: json.dumps(facts)})
         file.seek(0)
         return file.getvalue(), torch.export.load(file).module()(*traced.inputs)
 
 
-def _compiled_bytes(traced: Traced, texts: Mapping[str, str]) -> tuple[bytes, Tensor]:
+def _compiled_bytes(traced: Traced, facts: Mapping[str, Any]) -> tuple[bytes, Tensor]:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), quiet():
         target = str(Path(folder) / "model.pt2")
-        settings = {"aot_inductor.metadata": dict(texts)}
+        settings = {"aot_inductor.metadata": _as_texts(facts)}
         try:
             torch._inductor.aoti_compile_and_package(traced.program, package_path=target, inductor_configs=settings)
         except RuntimeError as error:
