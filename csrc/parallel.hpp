@@ -39,4 +39,13 @@ template <class Chunk> inline void parallel_for(int64_t count, int64_t step, int
     region([](void* shared) { static_cast<Queue<Chunk>*>(shared)->drain(); }, &queue, unsigned(useful), 0);
 }
 
+// Call work(worker) once for every worker, on as many threads as there are to be had.
+template <class Work> inline void parallel_workers(int64_t workers, const Work& work) {
+    const auto one = [&](int64_t begin, int64_t) { work(begin); };
+    Queue<decltype(one)> queue{one, workers, 1};
+    static const ParallelRegion region = find_parallel_region();
+    if (workers < 2 || !region) return queue.drain();
+    region([](void* shared) { static_cast<Queue<decltype(one)>*>(shared)->drain(); }, &queue, unsigned(workers), 0);
+}
+
 }  // namespace bijecta

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bijecta.bijections.base import Bijection, check_features
+from bijecta.bijections.native import NativeChain
 from bijecta.errors import InputError, ShapeError
 
 
@@ -32,7 +33,7 @@ class Chain(Bijection):
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers, self.native = nn.ModuleList(layers), NativeChain()
         if not len(self.layers):
             raise InputError("Chain expects at least one bijection, got none. An empty chain would be the identity.")
         self.event_ndim = self.layers[0].event_ndim  # type: ignore[assignment]
@@ -44,6 +45,11 @@ class Chain(Bijection):
         return iter(self.layers)  # type: ignore[arg-type]
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if (native := self.native.forward_and_ladj(self, x, context, self._forward_plainly)) is not None:
+            return native
+        return self._forward_plainly(x, context)
+
+    def _forward_plainly(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         first, *others = self
         z, total = first.forward_and_ladj(x, context)
         for layer in others:
@@ -52,6 +58,8 @@ class Chain(Bijection):
         return z, total
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if (native := self.native.inverse_and_ladj(self, z, context)) is not None:
+            return native
         *others, last = self
         x, total = last.inverse_and_ladj(z, context)
         for layer in reversed(others):

@@ -24,6 +24,7 @@ from torch.nn.functional import pad
 
 from bijecta.functional import kernels
 from bijecta.functional.kernels import SplineSettings
+from bijecta.functional.kernels.spline import MIN_BIN
 from bijecta.functional.knots import at_ends, count_bins, find_bin, match_dtype, require_slope, unit_knots, within
 from bijecta.functional.scalar import soft_clip, wrap
 
@@ -54,7 +55,7 @@ def rational_quadratic(
     bound: float | Tensor = 5.0,
     circular: bool | Tensor = False,
     inverse: bool = False,
-    min_bin: float = 1e-3,
+    min_bin: float = MIN_BIN,
     min_slope: float = 1e-3,
 ) -> tuple[Tensor, Tensor]:
     """Map numbers by a monotone rational-quadratic spline on [-bound, bound], and by the identity outside.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 1
+INTERFACE = 2
 FOLDER = Path(__file__).parent / "build"
 
 
@@ -66,10 +66,12 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, f"absent: {error}"
     if native.bijecta_interface() != INTERFACE:
         return None, "absent: built from other sources than this version; reinstall bijecta"
-    native.bijecta_build.restype = ctypes.c_char_p
+    native.bijecta_build.restype, native.chain_keeps.restype = ctypes.c_char_p, ctypes.c_int64
     for dtype in ("float", "double"):
         getattr(native, f"rational_quadratic_{dtype}").argtypes = [ctypes.c_void_p] * 5
         getattr(native, f"rational_quadratic_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
+        for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
+            getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
     return native, f"native {native.bijecta_build().decode()}"
 
 

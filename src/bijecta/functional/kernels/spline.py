@@ -11,6 +11,8 @@ from torch import Tensor
 from bijecta.functional.kernels.dispatch import can_run_natively
 from bijecta.functional.kernels.library import library
 
+MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks for another
+
 
 class SplineSettings(NamedTuple):
     """What a spline needs beside its elements and parameters; see `bijecta.functional.rational_quadratic`."""

@@ -1,0 +1,217 @@
+// A multilayer perceptron with ReLU between its layers, dense or masked, for one tile of rows: forward, and its gradient.
+
+#pragma once
+
+#include <vector>
+
+#include "product.hpp"
+
+namespace bijecta {
+
+// One affine layer, as Python describes it with ctypes.
+struct Layer {
+    int64_t in, out;
+    const void *weight, *bias;              // (out, in) row by row, and (out,), of the elements' type; no bias: null
+    void *weight_gradient, *bias_gradient;  // of the same shapes; null where not wanted
+    const int32_t *columns, *rows;          // input k is column columns[k] of the weight, output o its row rows[o]; null: in order
+    const int32_t* seen;                    // output o sees its first seen[o] inputs, no fewer than output o - 1; null: all
+};
+
+enum class Direction { forward, inverse, gradient };
+
+// The weights of a layer in the order in which the products read them.
+template <class T> struct PackedLayer {
+    const Layer* layer;
+    int64_t in, out, stride;        // stride: inputs in whole vectors, for sums over rows
+    std::vector<int64_t> depth;     // how many inputs each panel of outputs sees
+    std::vector<int64_t> first;     // the first output that sees some input of each panel of inputs
+    Aligned<T> forward, backward;   // panels of outputs by input; panels of inputs by output
+    std::vector<T> bias;
+
+    PackedLayer(const Layer& described, Direction direction)
+        : layer(&described), in(described.in), out(described.out), stride(round_up(in, Vector<T>::lanes)) {
+        for (int64_t o = 0; o < out; o += panel) depth.push_back(seen(std::min(out, o + panel) - 1));
+        if (direction == Direction::gradient) pack_backward();
+        else pack_forward();
+    }
+
+    int64_t row(int64_t o) const { return layer->rows ? layer->rows[o] : o; }
+    int64_t column(int64_t k) const { return layer->columns ? layer->columns[k] : k; }
+    int64_t seen(int64_t o) const { return layer->seen ? layer->seen[o] : in; }
+    const T* weights_of(int64_t o) const { return static_cast<const T*>(layer->weight) + row(o) * in; }
+    int64_t gradient_size() const { return round_up(out, panel) * (stride + 1); }
+
+    void pack_forward() {
+        forward = Aligned<T>(round_up(out, panel) * in);
+        bias.resize(round_up(out, panel));
+        for (int64_t o = 0; o < out; ++o) {
+            const T* weights = weights_of(o);
+            T* to = forward.data() + o / panel * panel * in + o % panel;
+            for (int64_t k = 0; k < seen(o); ++k) to[k * panel] = weights[column(k)];
+            if (layer->bias) bias[o] = static_cast<const T*>(layer->bias)[row(o)];
+        }
+    }
+
+    void pack_backward() {
+        backward = Aligned<T>(round_up(in, panel) * out);
+        for (int64_t start = 0; start < in; start += panel) {
+            T* to = backward.data() + start * out;
+            int64_t o = 0;
+            while (o < out && seen(o) <= start) ++o;
+            first.push_back(o);
+            for (; o < out; ++o) {
+                const T* weights = weights_of(o);
+                const int64_t end = std::min(seen(o), start + panel);
+                for (int64_t k = start; k < end; ++k) to[o * panel + k - start] = weights[column(k)];
+            }
+        }
+    }
+
+    // y = W x + b
+    void apply(const T* x, T* y) {
+        for (int64_t p = 0; p < int64_t(depth.size()); ++p) {
+            T* to = y + p * panel * tile_rows;
+            for (int o = 0; o < panel; ++o) std::fill_n(to + o * tile_rows, tile_rows, bias[p * panel + o]);
+            multiply_panel<T>(forward.data() + p * panel * in, depth[p], x, to);
+        }
+    }
+
+    // The outputs [start, end) alone; of x, only what they see needs to be known.
+    void apply_some(const T* x, T* y, int64_t start, int64_t end) {
+        while (start < end) {
+            const int64_t count = std::min(end - start, panel - start % panel);
+            for (int64_t o = start; o < start + count; ++o) std::fill_n(y + o * tile_rows, tile_rows, bias[o]);
+            const T* packed = forward.data() + start / panel * panel * in + start % panel;
+            multiply_outputs<T>(int(count), packed, seen(start + count - 1), x, y + start * tile_rows);
+            start += count;
+        }
+    }
+
+    // g_x = W^T g_y
+    void apply_transposed(const T* g_y, T* g_x) {
+        for (int64_t p = 0; p < int64_t(first.size()); ++p) {
+            T* to = g_x + p * panel * tile_rows;
+            std::fill_n(to, panel * tile_rows, T(0));
+            multiply_panel<T>(backward.data() + (p * out + first[p]) * panel, out - first[p], g_y + first[p] * tile_rows, to);
+        }
+    }
+
+    // sums += g_y x^T, and g_y summed over the rows behind it; x_rows is room for x row by row.
+    void add_gradient(const T* x, const T* g_y, T* x_rows, T* sums) const {
+        constexpr int L = Vector<T>::lanes, V = vectors_at_once;
+        if (!layer->weight_gradient && !layer->bias_gradient) return;
+        to_rows<T>(x, in, x_rows, stride);
+        for (int64_t p = 0; p < int64_t(depth.size()); ++p) {
+            const T* g = g_y + p * panel * tile_rows;
+            T* w = sums + p * panel * stride;
+            int64_t k = 0;
+            for (; k + (V - 1) * L < depth[p]; k += V * L) add_outer_products<T, V>(g, x_rows + k, stride, w + k);
+            for (; k < depth[p]; k += L) add_outer_products<T, 1>(g, x_rows + k, stride, w + k);
+        }
+        T* bias_sums = sums + round_up(out, panel) * stride;
+        for (int64_t o = 0; o < out; ++o) {
+            Vec<T> sum{};
+            for (int r = 0; r < tile_rows; r += L) sum += load(g_y + o * tile_rows + r);
+            for (int l = 0; l < L; ++l) bias_sums[o] += sum[l];
+        }
+    }
+
+    // Add the sums of all workers and write them where Python wants them; what is not seen has no gradient.
+    void write_gradient(const std::vector<T*>& sums) const {
+        T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
+        for (int64_t o = 0; o < out; ++o) {
+            T* to_row = to ? to + row(o) * in : nullptr;
+            for (int64_t k = 0; to && k < in; ++k) {
+                T total = 0;
+                if (k < seen(o)) for (const T* part : sums) total += part[o * stride + k];
+                to_row[column(k)] = total;
+            }
+            if (!to_bias) continue;
+            T total = 0;
+            for (const T* part : sums) total += part[round_up(out, panel) * stride + o];
+            to_bias[row(o)] = total;
+        }
+    }
+};
+
+template <class T> BIJECTA_INLINE void rectify(T* h, int64_t features) {
+    for (int64_t i = 0; i < features * tile_rows; i += Vector<T>::lanes) {
+        const Vec<T> v = load(h + i);
+        store(h + i, v < T(0) ? Vec<T>{} : v);  // NaN stays
+    }
+}
+
+// The gradient passes where the unit was on.
+template <class T> BIJECTA_INLINE void rectify_gradient(const T* h, T* g, int64_t features) {
+    for (int64_t i = 0; i < features * tile_rows; i += Vector<T>::lanes) {
+        const Vec<T> v = load(h + i);
+        store(g + i, v > T(0) ? load(g + i) : Vec<T>{});
+    }
+}
+
+// Layers behind each other. Activations lie behind each other too: the inputs, every hidden layer, the outputs.
+template <class T> struct Network {
+    std::vector<PackedLayer<T>> layers;
+
+    Network(const Layer* described, int count, Direction direction) {
+        for (int l = 0; l < count; ++l) layers.emplace_back(described[l], direction);
+    }
+
+    // Whole panels, since products write whole panels.
+    static int64_t room(int64_t features) { return round_up(features, panel) * tile_rows; }
+
+    int64_t activations() const {
+        int64_t total = room(layers[0].in);
+        for (const auto& layer : layers) total += room(layer.out);
+        return total;
+    }
+
+    int64_t widest() const {
+        int64_t most = layers[0].in;
+        for (const auto& layer : layers) most = std::max({most, layer.in, layer.out});
+        return most;
+    }
+
+    T* outputs(T* activation) const { return activation + activations() - room(layers.back().out); }
+
+    void apply(T* activation) {
+        for (size_t l = 0; l < layers.size(); ++l) {
+            T* next = activation + room(layers[l].in);
+            layers[l].apply(activation, next);
+            if (l + 1 < layers.size()) rectify(next, layers[l].out);
+            activation = next;
+        }
+    }
+
+    int64_t gradient_size() const {
+        int64_t total = 0;
+        for (const auto& layer : layers) total += layer.gradient_size();
+        return total;
+    }
+
+    // `g` holds the gradient of the outputs and ends with that of the inputs (if wanted); `other` and `rows` are room.
+    T* differentiate(T* activation, T* g, T* other, T* rows, T* sums, bool inputs_wanted) {
+        T* output = outputs(activation);
+        sums += gradient_size();
+        for (size_t l = layers.size(); l-- > 0;) {
+            T* input = output - room(layers[l].in);
+            sums -= layers[l].gradient_size();
+            layers[l].add_gradient(input, g, rows, sums);
+            if (l == 0 && !inputs_wanted) break;
+            layers[l].apply_transposed(g, other);
+            if (l > 0) rectify_gradient(input, other, layers[l].in);
+            std::swap(g, other);
+            output = input;
+        }
+        return g;
+    }
+
+    void write_gradient(std::vector<T*> sums) const {
+        for (const auto& layer : layers) {
+            layer.write_gradient(sums);
+            for (T*& part : sums) part += layer.gradient_size();
+        }
+    }
+};
+
+}  // namespace bijecta

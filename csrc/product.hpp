@@ -1,0 +1,112 @@
+// Matrix products for tiles of rows, on one thread.
+//
+// A tile holds 64 rows of data, feature by feature: row f of the tile is feature f of all 64 rows of data, so that one vector
+// is one feature of several rows, and every elementwise map needs no shuffling. Weights are packed once per call into
+// panels of six outputs. A masked matrix whose outputs see a growing prefix of the inputs (`seen`) costs its true triangle.
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "vector.hpp"
+
+namespace bijecta {
+
+constexpr int tile_rows = 64;
+constexpr int panel = 6;  // outputs at once: with four vectors of rows that fills the registers of AVX-512
+
+inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// How many vectors of rows (or of inputs) are worked on at once; AVX2 and SSE have half as many registers.
+constexpr int vectors_at_once = BIJECTA_VECTOR_BYTES == 64 ? 4 : 2;
+
+template <class T> struct Aligned {
+    // std::vector does not align to vectors.
+    explicit Aligned(int64_t count = 0) : storage(count + BIJECTA_VECTOR_BYTES / sizeof(T)) {}
+    T* data() {
+        const auto address = reinterpret_cast<uintptr_t>(storage.data());
+        return reinterpret_cast<T*>((address + BIJECTA_VECTOR_BYTES - 1) / BIJECTA_VECTOR_BYTES * BIJECTA_VECTOR_BYTES);
+    }
+    std::vector<T> storage;
+};
+
+// y[o] += sum_k packed[k][o] * x[k] for O outputs of a panel and all rows of the tile; x and y are tiles.
+template <class T, int O = panel> BIJECTA_INLINE void multiply_panel(const T* packed, int64_t depth, const T* x, T* y) {
+    constexpr int L = Vector<T>::lanes, R = vectors_at_once;
+    for (int start = 0; start < tile_rows; start += R * L) {
+        Vec<T> sum[O][R];
+#pragma GCC unroll 8
+        for (int o = 0; o < O; ++o)
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) sum[o][r] = load(y + o * tile_rows + start + r * L);
+        for (int64_t k = 0; k < depth; ++k) {
+            Vec<T> in[R];
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) in[r] = load(x + k * tile_rows + start + r * L);
+#pragma GCC unroll 8
+            for (int o = 0; o < O; ++o) {
+                const Vec<T> weight = splat(packed[k * panel + o]);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; ++r) sum[o][r] += weight * in[r];
+            }
+        }
+#pragma GCC unroll 8
+        for (int o = 0; o < O; ++o)
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) store(y + o * tile_rows + start + r * L, sum[o][r]);
+    }
+}
+
+// The same for any number of outputs up to a panel.
+template <class T> inline void multiply_outputs(int count, const T* packed, int64_t depth, const T* x, T* y) {
+    switch (count) {
+        case 1: return multiply_panel<T, 1>(packed, depth, x, y);
+        case 2: return multiply_panel<T, 2>(packed, depth, x, y);
+        case 3: return multiply_panel<T, 3>(packed, depth, x, y);
+        case 4: return multiply_panel<T, 4>(packed, depth, x, y);
+        case 5: return multiply_panel<T, 5>(packed, depth, x, y);
+        default: return multiply_panel<T, 6>(packed, depth, x, y);
+    }
+}
+
+// w[o][i] += sum_r g[o][r] * x_rows[r][i] for six outputs o and V vectors of inputs i.
+template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, const T* x_rows, int64_t stride, T* w) {
+    constexpr int L = Vector<T>::lanes;
+    Vec<T> sum[panel][V];
+#pragma GCC unroll 8
+    for (int o = 0; o < panel; ++o)
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) sum[o][v] = load(w + o * stride + v * L);
+    for (int r = 0; r < tile_rows; ++r) {
+        Vec<T> in[V];
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) in[v] = load(x_rows + r * stride + v * L);
+#pragma GCC unroll 8
+        for (int o = 0; o < panel; ++o) {
+            const Vec<T> gradient = splat(g[o * tile_rows + r]);
+#pragma GCC unroll 8
+            for (int v = 0; v < V; ++v) sum[o][v] += gradient * in[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < panel; ++o)
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) store(w + o * stride + v * L, sum[o][v]);
+}
+
+// rows[r][f] = tile[f][r], for `features` features; columns up to the next vector are zero.
+template <class T> inline void to_rows(const T* tile, int64_t features, T* rows, int64_t stride) {
+    constexpr int L = Vector<T>::lanes;
+    for (int64_t f = 0; f < features; f += L) {
+        const int count = int(std::min<int64_t>(L, features - f));
+        for (int r = 0; r < tile_rows; r += L) {
+            Vec<T> block[L];
+            for (int l = 0; l < L; ++l) block[l] = l < count ? load(tile + (f + l) * tile_rows + r) : Vec<T>{};
+            transpose<T>(block);
+            for (int l = 0; l < L; ++l) store(rows + (r + l) * stride + f, block[l]);
+        }
+    }
+}
+
+}  // namespace bijecta

@@ -1,0 +1,230 @@
+"""Which chains native code can pass a tile of rows through, and how it is told about their layers.
+
+`Chain` asks here first. A chain is native as a whole or not at all, and the plain layers define what it computes.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from bijecta.bijections.base import Bijection
+from bijecta.bijections.hosts import Autoregressive, Coupling, Elementwise
+from bijecta.bijections.linear import ActNorm, LULinear, Permute
+from bijecta.bijections.preprocessing import Standardise, Whiten
+from bijecta.bijections.univariate.affine import AdditiveUnivariate, AffineUnivariate
+from bijecta.bijections.univariate.base import Univariate
+from bijecta.bijections.univariate.splines import RationalQuadraticSpline
+from bijecta.functional.kernels import SplineSettings, chain
+from bijecta.functional.kernels.chain import Layer, Program, Step
+from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.spline import MIN_BIN
+from bijecta.nets import MLP, MaskedMLP
+
+FIXED: dict[type[Bijection], tuple[str, tuple[str, ...]]] = {
+    Standardise: ("standardise", ("mean", "scale")),
+    ActNorm: ("act_norm", ("bias", "log_scale")),
+    Whiten: ("matrix", ("matrix",)),
+    LULinear: ("lu", ("lower", "upper", "log_diagonal", "bias")),
+    Permute: ("permute", ()),
+}
+
+
+class NativeChain:
+    """The program of a chain, kept from call to call as long as it still describes the chain.
+
+    It is no part of a model: a copied or unpickled chain begins without one.
+    """
+
+    def __init__(self) -> None:
+        self.description: _Description | None = None
+
+    def __reduce__(self) -> tuple[type["NativeChain"], tuple[()]]:
+        return NativeChain, ()
+
+    def forward_and_ladj(
+        self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, plain: chain.Plain
+    ) -> chain.Pair | None:
+        """Map data to latent natively; None where that is not possible."""
+        found = self._find(layers)
+        if found is None or found.program is None:
+            return None
+        context = context if found.program.contexts else None
+        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain)
+
+    def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> chain.Pair | None:
+        """Map latent to data natively; None where that is not possible."""
+        found = self._find(layers)
+        if found is None or found.program is None:
+            return None
+        return chain.inverse_and_ladj(found.program, z, context if found.program.contexts else None, found.tensors())
+
+    def _find(self, layers: Iterable[Bijection]) -> "_Description | None":
+        if torch.compiler.is_compiling() or library() is None:
+            return None
+        layers = list(layers)
+        if self.description is None or not self.description.holds(layers):
+            self.description = _Description(layers)
+        return self.description
+
+
+class _NotNative(Exception):  # noqa: N818 (control flow inside this file, not an error)
+    pass
+
+
+class _Description:
+    """What was read from the layers, and enough to tell whether it is still true."""
+
+    def __init__(self, layers: list[Bijection]) -> None:
+        self.layers = layers
+        self.program: Program | None = None
+        self.homes: list[tuple[dict[str, Any], str]] = []
+        self.facts: list[tuple[dict[str, Any], str, object]] = []  # this entry was this object
+        self.versions: list[tuple[Tensor, int]] = []  # nothing has written into this tensor since
+        self.modules: list[nn.Module] = []
+        self.context = 0
+        try:
+            features = _features(layers)
+            steps = [self._step(layer, features) for layer in layers]
+            # Without a conditioner there is nothing to gain.
+            if any(step.kind == "conditioned" for step in steps) and not self._hooked():
+                self.program = Program(steps, features, self.context)
+        except _NotNative:
+            pass
+        self.hooked = self._hooked()
+
+    def holds(self, layers: list[Bijection]) -> bool:
+        """Tell whether nothing was replaced, rewritten or hooked since."""
+        return (
+            len(layers) == len(self.layers)
+            and all(a is b for a, b in zip(layers, self.layers, strict=True))
+            and all(home.get(name) is value for home, name, value in self.facts)
+            and all(tensor._version == version for tensor, version in self.versions)
+            and self._hooked() == self.hooked
+        )
+
+    def _hooked(self) -> bool:
+        """Tell whether somebody listens at a layer: native code would not call them."""
+        return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in self.modules)
+
+    def tensors(self) -> list[Tensor]:
+        return [home[name] for home, name in self.homes]
+
+    def _step(self, layer: Bijection, features: int) -> Step:
+        self._watch(layer)
+        kind, names = FIXED.get(type(layer), ("", ()))
+        if type(layer) in (Permute, LULinear) and layer.event_ndim == 1:
+            return Step(kind, [self._tensor(layer, name) for name in names], inputs=self._numbers(layer, "index"))
+        if type(layer) in (Standardise, Whiten, ActNorm) and layer.event_ndim == 1:
+            return Step(kind, [self._tensor(layer, name) for name in names])
+        if type(layer) is Coupling and layer.event_ndim == 1:
+            return self._coupling(layer, features)
+        if type(layer) is Autoregressive:
+            return self._autoregressive(layer, features)
+        if type(layer) is Elementwise and layer.conditioner is None:
+            outputs = features * layer.univariate.n_params
+            constant = Layer(0, outputs, -1, self._tensor(layer, "params"))
+            return self._conditioned(layer.univariate, (), range(features), [constant])
+        raise _NotNative
+
+    def _coupling(self, layer: Coupling, features: int) -> Step:
+        net = self._part(layer, "conditioner", MLP)
+        inputs = [*self._numbers(layer, "kept"), *range(features, features + self._contexts(net))]
+        layers = [self._layer(linear) for linear in self._linears(net)]
+        return self._conditioned(layer.univariate, inputs, self._numbers(layer, "transformed"), layers)
+
+    def _autoregressive(self, layer: Autoregressive, features: int) -> Step:
+        net = self._part(layer, "conditioner", MaskedMLP)
+        self.facts.append((net.__dict__, "sequence", net.sequence))
+        contexts = self._contexts(net)
+        # In the order of their degrees; then what a unit sees is always a prefix.
+        inputs = [*range(features, features + contexts), *net.sequence]
+        degrees = [[0] * contexts + list(range(1, features + 1))]
+        degrees += [net.hidden_degrees(linear.out_features) for linear in net.layers]
+        degrees += [[degree for degree in range(features) for _ in range(net.n_params)]]
+        outputs = [i * net.n_params + p for i in net.sequence for p in range(net.n_params)]
+        layers = []
+        for number, linear in enumerate(self._linears(net)):
+            described = self._layer(linear)
+            seen = [sum(below <= own for below in degrees[number]) for own in degrees[number + 1]]
+            columns, rows = inputs if number == 0 else (), outputs if number == len(net.layers) else ()
+            layers.append(described._replace(columns=columns, rows=rows, seen=seen))
+        return self._conditioned(layer.univariate, inputs, net.sequence, layers, autoregressive=True)
+
+    def _conditioned(
+        self,
+        univariate: Univariate,
+        inputs: Sequence[int],
+        transformed: Sequence[int],
+        layers: list[Layer],
+        *,
+        autoregressive: bool = False,
+    ) -> Step:
+        step = Step("conditioned", (), inputs, transformed, layers, autoregressive=autoregressive)
+        self._watch(univariate)
+        if type(univariate) is AdditiveUnivariate:
+            return step._replace(map="additive")
+        if type(univariate) is AffineUnivariate:
+            return step._replace(map="affine", log_scale_limit=univariate.limit)
+        if type(univariate) is RationalQuadraticSpline and isinstance(univariate.bound, int | float):
+            settings = SplineSettings(univariate.bins, univariate.bound, False, False, MIN_BIN, univariate.min_slope)  # noqa: FBT003
+            if univariate.circular is False:
+                return step._replace(map="spline", spline=settings)
+        raise _NotNative
+
+    def _part(self, module: nn.Module, name: str, kind: type[Any]) -> Any:
+        part = getattr(module, name)
+        if type(part) is not kind or part.activation is not relu or part.residual or part.embedding.any_circular:
+            raise _NotNative
+        self.facts.append((module._modules, name, part))
+        self._watch(part)
+        return part
+
+    def _contexts(self, net: Any) -> int:
+        if net.context and self.context not in (0, net.context):
+            raise _NotNative
+        self.context = net.context or self.context
+        return int(net.context)
+
+    def _linears(self, net: Any) -> list[nn.Linear]:
+        places = [(net.layers._modules, str(number)) for number in range(len(net.layers))]
+        linears = []
+        for home, name in [*places, (net._modules, "last")]:
+            linear = home[name]
+            if type(linear) is not nn.Linear:
+                raise _NotNative
+            self.facts.append((home, name, linear))
+            self._watch(linear)
+            linears.append(linear)
+        return linears
+
+    def _layer(self, linear: nn.Linear) -> Layer:
+        weight, bias = self._tensor(linear, "weight"), self._tensor(linear, "bias")
+        return Layer(linear.in_features, linear.out_features, weight, bias)
+
+    def _tensor(self, module: nn.Module, name: str) -> int:
+        self.homes.append((module._parameters if name in module._parameters else module._buffers, name))
+        return len(self.homes) - 1
+
+    def _numbers(self, module: nn.Module, name: str) -> list[int]:
+        """Read a buffer of indices, and remember that it has been read."""
+        buffer = getattr(module, name)
+        self.facts.append((module._buffers, name, buffer))
+        self.versions.append((buffer, buffer._version))
+        return [int(number) for number in buffer.tolist()]
+
+    def _watch(self, module: nn.Module) -> None:
+        self.modules.append(module)
+
+
+def _features(layers: Iterable[Bijection]) -> int:
+    """Find the length of the vectors; all layers of a chain share it."""
+    for layer in layers:
+        for name in ("mean", "bias", "index", "restore"):
+            if isinstance(getattr(layer, name, None), Tensor):
+                return len(getattr(layer, name))
+        if isinstance(layer, Autoregressive):
+            return len(layer.columns)
+    raise _NotNative

@@ -1,0 +1,327 @@
+"""A whole chain of layers in one native call, as an operation of autograd.
+
+What the layers are is said once, by a `Program`: numbers of tensors instead of tensors, so that it stays valid when
+parameters move. `csrc/flow.cpp` has the same structures.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from bijecta.functional.kernels.dispatch import can_run_natively
+from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.spline import _SUFFIX, SplineSettings, _address, _in_memory, _NativeSpline
+
+KINDS = ("standardise", "act_norm", "matrix", "lu", "permute", "conditioned")
+MAPS = ("additive", "affine", "spline")
+
+Pair: TypeAlias = tuple[Tensor, Tensor]
+Plain: TypeAlias = Callable[[Tensor, Tensor | None], Pair]
+
+
+class Layer(NamedTuple):
+    """An affine layer of a conditioner, y = W x + b.
+
+    Attributes:
+        inputs: number of inputs.
+        outputs: number of outputs.
+        weight: number of the tensor W of shape (outputs, inputs); -1 for none, where there are no inputs.
+        bias: number of the tensor b of shape (outputs,).
+        columns: input k is column ``columns[k]`` of W; empty for k.
+        rows: output o is row ``rows[o]`` of W; empty for o.
+        seen: output o sees the inputs before ``seen[o]``, and o + 1 no fewer; empty for all.
+    """
+
+    inputs: int
+    outputs: int
+    weight: int
+    bias: int
+    columns: Sequence[int] = ()
+    rows: Sequence[int] = ()
+    seen: Sequence[int] = ()
+
+
+class Step(NamedTuple):
+    """One layer of the chain.
+
+    Attributes:
+        kind: one of `KINDS`.
+        tensors: numbers of its tensors, in the order that csrc/flow.cpp says.
+        inputs: features that the conditioner sees, and D + k for column k of the context; or the permutation.
+        transformed: the features that are mapped, in the order of the conditioner's outputs.
+        layers: the conditioner, with ReLU between its layers.
+        map: one of `MAPS`.
+        autoregressive: whether a feature is conditioned on those before it.
+        log_scale_limit: of the affine map.
+        spline: settings of the spline, with one bound and periodicity for all features.
+    """
+
+    kind: str
+    tensors: Sequence[int] = ()
+    inputs: Sequence[int] = ()
+    transformed: Sequence[int] = ()
+    layers: Sequence[Layer] = ()
+    map: str = "affine"
+    autoregressive: bool = False
+    log_scale_limit: float = 0.0
+    spline: SplineSettings | None = None
+
+
+class Program:
+    """A chain of steps, in the form that native code reads.
+
+    Args:
+        steps: the layers, first applied first.
+        features: number D of features.
+        contexts: number C of context columns.
+
+    Example:
+        >>> Program([Step("permute", inputs=[1, 0])], features=2, contexts=0).features
+        2
+    """
+
+    def __init__(self, steps: Sequence[Step], features: int, contexts: int) -> None:
+        self.features, self.contexts = features, contexts
+        self._alive: list[Any] = []  # ctypes does not keep alive what a pointer points to
+        self._steps = (_NativeStep * len(steps))(*map(self._step, steps))
+        self._numbers = [_tensors_of(step) for step in steps]
+
+    def first(self, wanted: Sequence[bool]) -> int:
+        """Find the first step that has a tensor whose gradient is wanted."""
+        return next((s for s, numbers in enumerate(self._numbers) if any(wanted[n] for n in numbers)), len(self._steps))
+
+    def call(self, name: str, rows: int, tensors: Sequence[Tensor], *others: Tensor | None, **settings: Any) -> int:
+        """Call a native function with this program; ``settings`` are further fields of the structure."""
+        native = library()
+        if native is None:  # pragma: no cover - `can_run_natively` has looked already
+            raise RuntimeError("The native library is gone.")
+        addresses = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+        described = _NativeProgram(
+            steps=ctypes.addressof(self._steps),
+            n_steps=len(self._steps),
+            features=self.features,
+            contexts=self.contexts,
+            rows=rows,
+            threads=torch.get_num_threads(),
+            tensors=ctypes.addressof(addresses),
+            **settings,
+        )
+        return getattr(native, name)(ctypes.byref(described), *map(_address, others))
+
+    def _step(self, step: Step) -> "_NativeStep":
+        layers = (_NativeLayer * len(step.layers))(*map(self._layer, step.layers))
+        self._alive.append(layers)
+        return _NativeStep(
+            KINDS.index(step.kind),
+            MAPS.index(step.map),
+            step.autoregressive,
+            len(step.inputs),
+            len(step.transformed),
+            len(layers),
+            self._array(step.inputs),
+            self._array(step.transformed),
+            ctypes.addressof(layers),
+            (ctypes.c_int32 * 4)(*step.tensors),
+            step.log_scale_limit,
+            _describe(step.spline) if step.spline else _NativeSpline(),
+        )
+
+    def _layer(self, layer: Layer) -> "_NativeLayer":
+        return _NativeLayer(*layer[:4], *map(self._array, layer[4:]))
+
+    def _array(self, numbers: Sequence[int]) -> int | None:
+        if not len(numbers):
+            return None
+        array = (ctypes.c_int32 * len(numbers))(*numbers)
+        self._alive.append(array)
+        return ctypes.addressof(array)
+
+
+def _tensors_of(step: Step) -> list[int]:
+    return [*step.tensors, *(n for layer in step.layers for n in (layer.weight, layer.bias) if n >= 0)]
+
+
+def _describe(settings: SplineSettings) -> _NativeSpline:
+    return _NativeSpline(
+        bins=settings.bins,
+        columns=1,
+        bound=float(settings.bound),
+        min_bin=settings.min_bin,
+        slope_limit=-math.log(settings.min_slope),
+        boundary_logit=settings.circular is not False,
+    )
+
+
+def forward_and_ladj(
+    program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor], plain: Plain
+) -> Pair | None:
+    """Map data to latent natively, where that is possible.
+
+    Args:
+        program: the chain.
+        x: data of shape (*B, D).
+        context: contexts of shape (*B, C).
+        tensors: parameters and buffers, in the order of the program's numbers.
+        plain: the same map by tensor operations, of x and context: what is differentiated twice.
+
+    Returns:
+        z (*B, D) and ladj (*B,); None where the plain version has to do it.
+
+    Example:
+        >>> swap = Program([Step("permute", inputs=[1, 0])], features=2, contexts=0)
+        >>> native = forward_and_ladj(swap, torch.tensor([1.0, 2.0]), None, [], None)
+        >>> native is None or native[0].tolist() == [2.0, 1.0]
+        True
+    """
+    if not _fits(program, x, context, tensors):
+        return None
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors, *([] if context is None else [context]))):
+        z, ladj = _NativeChain.apply(program, plain, x, context, *tensors)
+        return z, ladj
+    return _map(program, "forward", x, context, tensors, None)
+
+
+def inverse_and_ladj(program: Program, z: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> Pair | None:
+    """Map latent to data natively, where that is possible and no gradient is wanted.
+
+    Args:
+        program: the chain.
+        z: latent of shape (*B, D).
+        context: contexts of shape (*B, C).
+        tensors: parameters and buffers, in the order of the program's numbers.
+
+    Returns:
+        x (*B, D) and ladj (*B,) of the inverse; None where the plain version has to do it.
+
+    Example:
+        >>> swap = Program([Step("permute", inputs=[1, 0])], features=2, contexts=0)
+        >>> native = inverse_and_ladj(swap, torch.tensor([1.0, 2.0]), None, [])
+        >>> native is None or native[0].tolist() == [2.0, 1.0]
+        True
+    """
+    given = (z, *tensors, *([] if context is None else [context]))
+    if (torch.is_grad_enabled() and any(t.requires_grad for t in given)) or not _fits(program, z, context, tensors):
+        return None
+    return _map(program, "inverse", z, context, tensors, None)
+
+
+def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> bool:
+    if not can_run_natively(x, context) or x.dim() == 0 or x.shape[-1] != program.features:
+        return False
+    if (0 if context is None else context.shape[-1]) != program.contexts:
+        return False
+    if context is not None and (context.dtype != x.dtype or context.shape[:-1] != x.shape[:-1]):
+        return False
+    return all(t.dtype is x.dtype and t.is_cpu and t.is_contiguous() for t in tensors)
+
+
+def _map(
+    program: Program, name: str, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor], keep: Tensor | None
+) -> Pair:
+    x = _in_memory(x)
+    context = None if context is None else _in_memory(context)
+    y, ladj = torch.empty_like(x), x.new_empty(x.shape[:-1])
+    others = (x, context, y, ladj, keep) if name == "forward" else (x, context, y, ladj)
+    program.call(f"chain_{name}{_SUFFIX[x.dtype]}", ladj.numel(), tensors, *others)
+    return y, ladj
+
+
+class _NativeChain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, program: Program, plain: Plain, x: Tensor, context: Tensor | None, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows = x.numel() // program.features
+        keep = x.new_empty(program.call("chain_keeps", rows, tensors))
+        ctx.save_for_backward(x, context, keep, *tensors)
+        ctx.program, ctx.plain = program, plain
+        ctx.set_materialize_grads(False)
+        return _map(program, "forward", x, context, tensors, keep)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        x, context, keep, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[2:]
+        if torch.is_grad_enabled():
+            return None, None, *_differentiate_plainly(ctx.plain, (x, context, *tensors), wanted, gradients)
+        return None, None, *_differentiate(ctx.program, (x, context, *tensors), keep, wanted, gradients)
+
+
+def _differentiate(
+    program: Program,
+    inputs: tuple[Tensor, ...],
+    keep: Tensor,
+    wanted: Sequence[bool],
+    gradients: tuple[Tensor | None, ...],
+) -> list[Tensor | None]:
+    x, context, *tensors = inputs
+    g_z, g_ladj = (None if gradient is None else _in_memory(gradient) for gradient in gradients)
+    g_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wanted[0] else None
+    g_context = torch.empty_like(context, memory_format=torch.contiguous_format) if wanted[1] else None
+    # One piece of memory for all: the gradients of parameters lie behind each other.
+    flat = x.new_empty(sum(tensor.numel() for tensor in tensors))
+    parts = [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+    addresses = (ctypes.c_void_p * len(parts))(*[part.data_ptr() for part in parts])
+    program.call(
+        f"chain_gradient{_SUFFIX[x.dtype]}",
+        x.numel() // program.features,
+        tensors,
+        keep,
+        g_z,
+        g_ladj,
+        g_x,
+        g_context,
+        first=0 if wanted[0] or wanted[1] else program.first(wanted[2:]),
+        gradients=ctypes.addressof(addresses),
+    )
+    return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
+
+
+def _differentiate_plainly(
+    plain: Plain, inputs: tuple[Tensor, ...], wanted: Sequence[bool], gradients: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Differentiate the plain version, so that the result can be differentiated again."""
+    x, context, *_ = inputs
+    # Fresh views: what x was computed from is not this operation's business.
+    given = [x.view_as(x), None if context is None else context.view_as(context), *inputs[2:]]
+    pairs = [(y, g) for y, g in zip(plain(given[0], given[1]), gradients, strict=True) if g is not None]
+    outputs, upstream = zip(*pairs, strict=True)
+    chosen = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(outputs, chosen, upstream, create_graph=True, allow_unused=True))
+    return [next(found) if want else None for want in wanted]
+
+
+class _NativeLayer(ctypes.Structure):
+    _fields_ = (
+        ("inputs", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("weight", ctypes.c_int32),
+        ("bias", ctypes.c_int32),
+        ("columns", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+        ("seen", ctypes.c_void_p),
+    )
+
+
+class _NativeStep(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("kind", "map", "autoregressive")),
+        *((name, ctypes.c_int32) for name in ("n_inputs", "n_transformed", "n_layers")),
+        *((name, ctypes.c_void_p) for name in ("inputs", "transformed", "layers")),
+        ("tensors", ctypes.c_int32 * 4),
+        ("log_scale_limit", ctypes.c_double),
+        ("spline", _NativeSpline),
+    )
+
+
+class _NativeProgram(ctypes.Structure):
+    _fields_ = (
+        ("steps", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("n_steps", "features", "contexts", "rows", "threads", "first")),
+        ("tensors", ctypes.c_void_p),
+        ("gradients", ctypes.c_void_p),
+    )
