@@ -80,8 +80,8 @@ def encode_picture(brightness: Any) -> str:
     picture = np.asarray(brightness, dtype=np.float64)
     if picture.ndim != 2 or picture.size == 0 or not np.isfinite(picture).all() or picture.max() <= 0:
         raise InputError("The picture is empty. Draw something, or choose an image that is not all black.")
-    shades = np.round(picture.clip(0) / picture.max() * SHADES).astype(np.uint8).reshape(-1)
-    packed = zlib.compress(bytes([*_resized(shades.reshape(picture.shape)).reshape(-1)]), 9)
+    shades = np.round(picture.clip(0) / picture.max() * SHADES).astype(np.uint8)
+    packed = zlib.compress(_resized(shades).tobytes(), 9)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
@@ -94,8 +94,10 @@ def decode_picture(text: str) -> NDArray[np.uint8]:
     try:
         unpacker = zlib.decompressobj()
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        pixels = np.frombuffer(unpacker.decompress(packed, PIXELS**2 + 1), dtype=np.uint8)
-        return pixels.reshape(PIXELS, PIXELS)
+        pixels = np.frombuffer(unpacker.decompress(packed, PIXELS**2 + 1), dtype=np.uint8).reshape(PIXELS, PIXELS)
+        if not unpacker.eof or pixels.max() > SHADES:
+            raise ValueError("cut off, or too bright")
+        return pixels
     except (ValueError, binascii.Error, zlib.error) as error:
         raise InputError("The link holds no complete picture. Draw it again, or copy the whole link.") from error
 

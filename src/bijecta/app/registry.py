@@ -179,6 +179,8 @@ class Registry:
     def _dismiss_spare(self) -> None:
         if self.spare is not None:
             retire(self.spare)
+            if self.spare.stdout is not None:
+                self.spare.stdout.close()
             self.spare = None
 
     def _in_a_process(self, settings: RunSettings, points: Points | None) -> Trainer:

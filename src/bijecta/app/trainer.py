@@ -181,6 +181,7 @@ class ProcessTrainer(Trainer):
     def _read(self) -> None:
         while (message := read_message(_stream(self.process.stdout))) is not None:
             self.take(message)
+        _stream(self.process.stdout).close()
         code = self.process.wait()
         self.end_with(f"The process that trained has ended (code {code}). Press Run to start it again.")
 
