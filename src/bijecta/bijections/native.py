@@ -6,7 +6,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -19,7 +18,7 @@ from bijecta.bijections.univariate.base import Univariate
 from bijecta.bijections.univariate.splines import RationalQuadraticSpline
 from bijecta.functional.kernels import SplineSettings, chain
 from bijecta.functional.kernels.chain import Layer, Program, Step
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.dispatch import can_run_natively
 from bijecta.functional.kernels.spline import MIN_BIN
 from bijecta.nets import MLP, MaskedMLP
 
@@ -48,7 +47,7 @@ class NativeChain:
         self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, plain: chain.Plain
     ) -> chain.Pair | None:
         """Map data to latent natively; None where that is not possible."""
-        found = self._find(layers)
+        found = self._find(layers, x, context)
         if found is None or found.program is None:
             return None
         context = context if found.program.contexts else None
@@ -56,13 +55,13 @@ class NativeChain:
 
     def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> chain.Pair | None:
         """Map latent to data natively; None where that is not possible."""
-        found = self._find(layers)
+        found = self._find(layers, z, context)
         if found is None or found.program is None:
             return None
         return chain.inverse_and_ladj(found.program, z, context if found.program.contexts else None, found.tensors())
 
-    def _find(self, layers: Iterable[Bijection]) -> "_Description | None":
-        if torch.compiler.is_compiling() or library() is None:
+    def _find(self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None) -> "_Description | None":
+        if not can_run_natively(x, context):  # first, for under a tracer even reading a permutation is too much
             return None
         layers = list(layers)
         if self.description is None or not self.description.holds(layers):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.dispatch import can_run_natively
 from bijecta.functional.kernels.library import library
 from bijecta.functional.kernels.spline import _SUFFIX, SplineSettings, _address, _in_memory, _NativeSpline
 
@@ -159,7 +158,7 @@ def _describe(settings: SplineSettings) -> _NativeSpline:
 def forward_and_ladj(
     program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor], plain: Plain
 ) -> Pair | None:
-    """Map data to latent natively, where that is possible.
+    """Map data to latent natively, where that is possible; `can_run_natively` has said yes.
 
     Args:
         program: the chain.
@@ -210,7 +209,7 @@ def inverse_and_ladj(program: Program, z: Tensor, context: Tensor | None, tensor
 
 
 def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> bool:
-    if not can_run_natively(x, context) or x.dim() == 0 or x.shape[-1] != program.features:
+    if x.dim() == 0 or x.shape[-1] != program.features:
         return False
     if (0 if context is None else context.shape[-1]) != program.contexts:
         return False
