@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bijecta.data import infer_schema, read_table, toy
     from bijecta.diagnostics import check
-    from bijecta.estimators import FlowClassifier, FlowDensity, FlowRegressor
+    from bijecta.estimators import FlowAnomalyDetector, FlowClassifier, FlowDensity, FlowRegressor
     from bijecta.flows import (
         RECIPES,
         Flow,
@@ -45,6 +45,7 @@ __all__ = [
     "RECIPES",
     "FitConfig",
     "Flow",
+    "FlowAnomalyDetector",
     "FlowClassifier",
     "FlowDensity",
     "FlowRegressor",
@@ -86,7 +87,7 @@ __all__ = [
 _HOMES = {
     "bijecta.data": ("infer_schema", "read_table", "toy"),
     "bijecta.diagnostics": ("check",),
-    "bijecta.estimators": ("FlowClassifier", "FlowDensity", "FlowRegressor"),
+    "bijecta.estimators": ("FlowAnomalyDetector", "FlowClassifier", "FlowDensity", "FlowRegressor"),
     "bijecta.persistence": ("export", "load", "save"),
     "bijecta.training": ("FitConfig", "fit", "flow_matching", "nll", "reverse_kl"),
 }
