@@ -27,7 +27,7 @@ def settings_form(settings: RunSettings) -> RunSettings:
         What they say; where that is impossible, the settings as they were, beside a card.
     """
     try:
-        settings = _data(settings)
+        settings = _own_data_or(settings)
         settings = settings.with_recipe(_recipe(settings))
         recipe, training = recipe_controls(settings.recipe), training_controls()
         first = dict(list(recipe.items())[:1])
@@ -40,6 +40,15 @@ def settings_form(settings: RunSettings) -> RunSettings:
         return replace(settings, arguments=seen, training=trained, **extra)
     except BijectaError as error:
         st.error(str(error), icon=":material/error:")
+        return settings
+
+
+def _own_data_or(settings: RunSettings) -> RunSettings:
+    """Take the chosen data; where nothing has been drawn or uploaded yet, say so and stay with the old ones."""
+    try:
+        return _data(settings)
+    except BijectaError as error:
+        st.info(str(error), icon=":material/draw:")
         return settings
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 from PIL import Image
 
 from bijecta.app.colours import VIRIDIS
-from bijecta.app.pages import lab
+from bijecta.app.views import lab
 
 # The canvas is the page: it gets the room that Streamlit leaves above and beside it.
 STYLE = "<style>.stMainBlockContainer { padding: 2.6rem 2rem 1.5rem; max-width: 92rem; }</style>"
