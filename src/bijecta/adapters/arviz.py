@@ -4,17 +4,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
+from bijecta.diagnostics.drawing import Rows, as_array
 from bijecta.errors import ShapeError, require
 
 
-def to_inference_data(samples: ArrayLike, log_prob: ArrayLike | None = None, *, names: Sequence[str] = ()) -> Any:
+def to_inference_data(samples: Rows, log_prob: Rows | None = None, *, names: Sequence[str] = ()) -> Any:
     r"""Hand samples of a flow to ArviZ, which summarises and plots posteriors.
 
     Args:
-        samples: of shape (draws, D), or (chains, draws, D); detached from any graph.
+        samples: of shape (draws, D), or (chains, draws, D); a tensor or an array.
         log_prob: their log-densities in nats, of the shape of the samples without the D; kept as the statistic "lp".
         names: one per column (default: x1 to xD).
 
@@ -35,7 +33,7 @@ def to_inference_data(samples: ArrayLike, log_prob: ArrayLike | None = None, *, 
         >>> dict(data.posterior.sizes)
         {'chain': 1, 'draw': 100}
     """
-    draws = np.asarray(samples)
+    draws = as_array(samples)
     if draws.ndim not in (2, 3):
         raise ShapeError(f"Expected samples of shape (draws, D) or (chains, draws, D), got {draws.shape}.")
     chains = draws.reshape(-1, *draws.shape[-2:])
@@ -44,7 +42,7 @@ def to_inference_data(samples: ArrayLike, log_prob: ArrayLike | None = None, *, 
         raise ShapeError(f"Expected {draws.shape[-1]} names, one per column; got {len(labels)}: {labels}.")
     groups = {"posterior": {label: chains[..., column] for column, label in enumerate(labels)}}
     if log_prob is not None:
-        density = np.asarray(log_prob)
+        density = as_array(log_prob)
         if density.shape != draws.shape[:-1]:
             raise ShapeError(f"Expected log-densities of shape {draws.shape[:-1]}, got {density.shape}.")
         groups["sample_stats"] = {"lp": density.reshape(chains.shape[:-1])}

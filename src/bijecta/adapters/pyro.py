@@ -40,6 +40,6 @@ def pyro_distribution(flow: Flow, context: Tensor | None = None, *, validate_arg
 
     # Made here, because its second base exists only where Pyro is installed.
     class PyroFlow(ConditionedFlow, mixin.TorchDistributionMixin):  # type: ignore[misc, name-defined]
-        expand = ConditionedFlow.expand
+        """A conditioned flow with the methods that Pyro adds."""
 
     return PyroFlow(flow, context, validate_args=validate_args)

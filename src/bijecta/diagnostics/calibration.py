@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bijecta.diagnostics.drawing import Rows, as_array
 from bijecta.diagnostics.metrics import Array, _kolmogorov_tail
 from bijecta.distributions import DiagonalNormal, Normal, UniformBox
 from bijecta.errors import InputError, ShapeError
@@ -64,7 +65,7 @@ class Coverage:
 
 
 def simulation_based_calibration(
-    samples: ArrayLike, truths: ArrayLike, *, bins: int | None = None, seed: int = 0
+    samples: Rows, truths: Rows, *, bins: int | None = None, seed: int = 0
 ) -> CalibrationRanks:
     r"""Rank every truth among the posterior samples for its own data: uniform, column by column, if calibrated.
 
@@ -113,7 +114,7 @@ def simulation_based_calibration(
     )
 
 
-def expected_coverage(sample_log_probs: ArrayLike, truth_log_probs: ArrayLike, *, seed: int = 0) -> Coverage:
+def expected_coverage(sample_log_probs: Rows, truth_log_probs: Rows, *, seed: int = 0) -> Coverage:
     r"""Measure how often regions of highest density contain the truth.
 
     .. math:: \mathrm{coverage}(\alpha) = \frac1N \sum_n \mathbb{1}\left[\hat P\{\,p(\theta^{(s)}_n \mid x_n) >
@@ -152,7 +153,7 @@ def expected_coverage(sample_log_probs: ArrayLike, truth_log_probs: ArrayLike, *
     return _coverage((draws > truth).sum(0), len(draws), seed)
 
 
-def tarp(samples: ArrayLike, truths: ArrayLike, *, seed: int = 0) -> Coverage:
+def tarp(samples: Rows, truths: Rows, *, seed: int = 0) -> Coverage:
     r"""Measure coverage with random points: which fraction of the samples is nearer to such a point than the truth?
 
     .. math:: f_n = \frac1S \sum_s \mathbb{1}[\,|\theta^{(s)}_n - a_n| < |\theta_n - a_n|\,]
@@ -236,8 +237,8 @@ def pit_values(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     )
 
 
-def _checked(samples: ArrayLike, truths: ArrayLike, dimensions: int) -> tuple[Array, Array]:
-    draws, truth = np.asarray(samples, dtype=np.float64), np.asarray(truths, dtype=np.float64)
+def _checked(samples: Rows, truths: Rows, dimensions: int) -> tuple[Array, Array]:
+    draws, truth = as_array(samples), as_array(truths)
     if draws.ndim != dimensions or draws.shape[1:] != truth.shape or not draws.size:
         names = "(S, N, D) and (N, D)" if dimensions == 3 else "(S, N) and (N,)"
         raise ShapeError(f"Expected samples and truths of shapes {names}, got {draws.shape} and {truth.shape}.")

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
+from bijecta.diagnostics.drawing import Rows, as_array
 from bijecta.diagnostics.metrics import same_columns
 from bijecta.errors import InputError
 
@@ -15,7 +15,7 @@ STEP = 1e-3
 TOLERANCE, PATIENCE = 1e-4, 10  # training ends when so many epochs lower the loss by less than the tolerance
 
 
-def c2st(samples: ArrayLike, data: ArrayLike, *, folds: int = 5, epochs: int = 1000, seed: int = 0) -> float:
+def c2st(samples: Rows, data: Rows, *, folds: int = 5, epochs: int = 1000, seed: int = 0) -> float:
     r"""Measure how well a neural network tells samples from data: its held-out accuracy.
 
     .. math:: \mathrm{C2ST} = \frac1N \sum_n \mathbb{1}[\hat y_{-k(n)}(x_n) = y_n], \qquad
@@ -51,7 +51,7 @@ def c2st(samples: ArrayLike, data: ArrayLike, *, folds: int = 5, epochs: int = 1
         >>> c2st(rows[:200], rows[200:] + 5) > 0.95
         True
     """
-    first, second = same_columns(samples, data)
+    first, second = same_columns(as_array(samples), as_array(data))
     if len(first) != len(second):
         raise InputError(f"c2st expects equally many rows, got {len(first)} and {len(second)}. Drop some.")
     if not 2 <= folds <= len(first):

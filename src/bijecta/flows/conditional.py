@@ -216,11 +216,11 @@ def _rows_of(context: Tensor | None, x: Tensor) -> Tensor | None:
 
 
 def _collapsed(found: ConditionalSamples, smallest_share: float) -> NotConvergedError:
+    least = max(1.0, smallest_share * len(found.x))
     return NotConvergedError(
         f"The {len(found.x)} conditional samples are worth only {found.effective_sample_size:.1f} (their effective "
-        f"sample size); expected at least {smallest_share:.0%}. Are the given values possible? With many free columns, "
-        "train a flow that has the given columns as context, or as the first columns of `made`; or accept less by "
-        "smallest_share."
+        f"sample size); expected at least {least:.0f}. Are the given values possible? With many free columns, train a "
+        "flow that has the given columns as context, or as the first columns of `made`; or lower smallest_share."
     )
 
 
@@ -228,10 +228,12 @@ class _Kernels:
     """A mixture of Gaussians: one on every centre, of three widths, and a broad one for all of them together."""
 
     def __init__(self, centres: Tensor) -> None:
+        # In double precision the ridge is enough, also where few different centres are left.
+        self.dtype, centres = centres.dtype, centres.double()
         count, features = centres.shape
         mean = centres.mean(0)
         covariance = torch.atleast_2d(torch.cov(centres.T))
-        ridge = 1e-6 * covariance.diagonal().clamp_min(torch.finfo(centres.dtype).tiny)
+        ridge = 1e-6 * covariance.diagonal().clamp_min(1e-30)
         self.factor = torch.linalg.cholesky(covariance + torch.diag(ridge))
         self.centres = self._whiten(torch.cat([centres, mean[None]]))
         widths = centres.new_tensor(WIDTHS).repeat(-(-count // len(WIDTHS)))[:count]
@@ -246,10 +248,14 @@ class _Kernels:
     def sample(self, size: int, generator: torch.Generator | None) -> Tensor:
         chosen = torch.multinomial(self.log_share.exp(), size, replacement=True, generator=generator)
         noise = standard_normal((size, self.centres.shape[1]), self.centres, generator)
-        return (self.centres[chosen] + self.width[chosen, None] * noise) @ self.factor.T
+        return ((self.centres[chosen] + self.width[chosen, None] * noise) @ self.factor.T).to(self.dtype)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Evaluate the mixture, up to a constant."""
-        distance = torch.cdist(self._whiten(x), self.centres) / self.width
-        kernels = -0.5 * distance.square() - x.shape[1] * self.width.log()
-        return (kernels + self.log_share).logsumexp(-1)
+        height = self.log_share - x.shape[1] * self.width.log()
+        # In parts: the distances of all points to all centres would need much memory.
+        parts = self._whiten(x.double()).split(4096)
+        logs = [
+            (height - 0.5 * (torch.cdist(part, self.centres) / self.width).square()).logsumexp(-1) for part in parts
+        ]
+        return torch.cat(logs).to(self.dtype)
