@@ -154,7 +154,7 @@ def expected_coverage(sample_log_probs: Rows, truth_log_probs: Rows, *, seed: in
 
 
 def tarp(samples: Rows, truths: Rows, *, seed: int = 0) -> Coverage:
-    r"""Measure coverage with random points: which fraction of the samples is nearer to such a point than the truth?
+    r"""Measure coverage by the fraction of the samples that are nearer to a random point than the truth.
 
     .. math:: f_n = \frac1S \sum_s \mathbb{1}[\,|\theta^{(s)}_n - a_n| < |\theta_n - a_n|\,]
 
