@@ -142,8 +142,8 @@ class FlowAnomalyDetector(OutlierMixin, FlowEstimator):  # type: ignore[misc]
 
         .. math:: p(x) = \frac{1 + \#\{n : s(x_n) \le s(x)\}}{1 + N_{held\,out}}
 
-        A row of the training distribution has :math:`P(p \le \alpha) \le \alpha`, whatever the flow has learned; the
-        held-out rows served only to choose the epoch.
+        A row of the training distribution has :math:`P(p \le \alpha) \le \alpha`, however bad the flow is, but for
+        the choice of the best epoch, the one thing that the held-out rows were used for.
 
         Args:
             X: rows (N, D).
@@ -224,6 +224,7 @@ def blurred_nll(low: float, high: float) -> Loss:
         >>> import torch
         >>> from bijecta.estimators.anomaly import blurred_nll
         >>> from bijecta.flows import realnvp
+        >>> from bijecta.training import Batch
         >>> blurred_nll(-3.0, 0.0)(realnvp(2, context=1), Batch(5, torch.zeros(5, 2))).shape
         torch.Size([])
     """
