@@ -107,7 +107,7 @@ def test_samples_in_pieces_are_the_samples(bijecta, table_run, tmp_path, monkeyp
     write_table(tmp_path / "contexts.csv", ["energy"], contexts)
     assert bijecta("sample", table_run, "-n", "3", "--context-file", "contexts.csv", "--out", "given.csv").code == 0
     assert read_table(tmp_path / "given.csv").columns["energy"].tolist() == [0.5] * 3 + [1.5] * 3
-    monkeypatch.setattr("bijecta.cli.models.CHUNK", 7)
+    monkeypatch.setattr("bijecta.persistence.tabular.CHUNK", 7)
     monkeypatch.setattr("bijecta.cli.using.CHUNK", 7)
     assert bijecta("sample", table_run, "-n", "30", "--context", "0.5", "--out", "pieces.parquet").code == 0
     first, second = (read_table(tmp_path / f"{name}.parquet") for name in ("whole", "pieces"))

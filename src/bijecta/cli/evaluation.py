@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from bijecta import __version__
-from bijecta.cli.models import log_prob, parameter_count
-from bijecta.cli.problem import Array, Problem, Rows
+from bijecta.cli.problem import Problem
 from bijecta.data import Schema
+from bijecta.data.rows import Array, Rows
 from bijecta.diagnostics.metrics import gaussian_nll
 from bijecta.distributions import Distribution
 from bijecta.errors import InputError
+from bijecta.persistence.tabular import log_prob, parameter_count
 from bijecta.training import FitConfig, FitResult
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import typer
 
 from bijecta.cli.console import show, tell
-from bijecta.cli.models import load_model
-from bijecta.persistence import export
+from bijecta.persistence import export, load_table_model
 from bijecta.persistence.exporting import FORMATS, FUNCTIONS
 
 BOTH = ("log_prob", "sample")
@@ -18,7 +17,7 @@ def run_export(path: Path, to: str, what: str, out: Path) -> None:
         raise typer.BadParameter(f"expected --to {', '.join(FORMATS)}; got {to!r}.")
     if what not in (*FUNCTIONS, "both"):
         raise typer.BadParameter(f"expected --what {', '.join(FUNCTIONS)} or both; got {what!r}.")
-    model = load_model(path)
+    model = load_table_model(path)
     known = model.header["metadata"]
     kept = {key: known[key] for key in ("data", "ranges") if key in known}
     metadata = {"schema": model.schema.to_json(), "context": list(model.context), **kept}

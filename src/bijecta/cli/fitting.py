@@ -12,7 +12,6 @@ from bijecta.cli import folder as files
 from bijecta.cli.console import as_json, show_json, tell
 from bijecta.cli.evaluation import measure, versions
 from bijecta.cli.guard import EXPECTED, INTERRUPTED
-from bijecta.cli.models import draw, latent_names, parameter_count, to_latent
 from bijecta.cli.options import FitOptions
 from bijecta.cli.pictures import Run, write_pictures, write_report_of
 from bijecta.cli.problem import Problem
@@ -25,6 +24,7 @@ from bijecta.distributions import Distribution
 from bijecta.errors import BijectaError, MissingDependencyError
 from bijecta.flows import build, inner_flow, table
 from bijecta.persistence import save
+from bijecta.persistence.tabular import draw, latent_names, parameter_count, to_latent
 from bijecta.training import FitConfig, FitResult, fit
 from bijecta.training.distributed import Team, join
 

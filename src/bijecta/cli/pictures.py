@@ -9,11 +9,10 @@ import numpy as np
 
 from bijecta.cli import folder as files
 from bijecta.cli.console import tell
-from bijecta.cli.models import load_model
-from bijecta.cli.problem import Array
 from bijecta.data import Schema
+from bijecta.data.rows import Array
 from bijecta.flows import Flow
-from bijecta.persistence import read_header
+from bijecta.persistence import load_table_model, read_header
 
 # The report draws the training curve itself.
 CAPTIONS = {
@@ -92,7 +91,7 @@ def write_report_of(folder: Path) -> None:
     """Write report.html from what lies in a run folder."""
     from bijecta.diagnostics.report import write_report
 
-    model, settings = load_model(folder), files.read_json(folder / files.SETTINGS)
+    model, settings = load_table_model(folder), files.read_json(folder / files.SETTINGS)
     metrics = files.read_json(folder / files.METRICS)
     pictures = {caption: folder / name for name, caption in CAPTIONS.items()}
     write_report(

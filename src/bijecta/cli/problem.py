@@ -8,35 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from bijecta.cli.console import tell
 from bijecta.cli.options import FitOptions, did_you_mean, split_pairs
-from bijecta.data import TOYS, Column, Finding, Schema, Stream, Table, Toy, infer_schema, read_table, split_rows, toy
+from bijecta.data import TOYS, Finding, Schema, Stream, Table, Toy, infer_schema, read_table, split_rows, toy
 from bijecta.data.chunks import read_chunks, stands_for_many
 from bijecta.data.missing import stack_tables, without_missing
+from bijecta.data.rows import Rows, numbers
 from bijecta.errors import InputError
-
-Array = NDArray[np.float64]
 
 TOY_NAMES = ("x", "y")
 TOY_TEST_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of data with their contexts and weights, float64."""
-
-    x: Array
-    context: Array | None = None
-    weight: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, index: NDArray[np.int64]) -> "Rows":
-        """Take some rows."""
-        return Rows(self.x[index], *(None if a is None else a[index] for a in (self.context, self.weight)))
 
 
 @dataclass(frozen=True)
@@ -131,15 +113,6 @@ def draw_table(source: Toy, rows: int, seed: int) -> Table:
     """Draw rows of a toy set as a table."""
     points = source.sample(rows, seed)
     return Table(TOY_NAMES, {name: points[:, k] for k, name in enumerate(TOY_NAMES)})
-
-
-def numbers(table: Table, names: Sequence[str]) -> Array:
-    """Return columns that are used as they are, contexts and weights, after checking that they are finite numbers."""
-    if not names:
-        return np.empty((table.n_rows, 0))
-    plain = Schema(tuple(Column(name, "real") for name in names))
-    plain.validate(table)
-    return plain.matrix(table)
 
 
 def split_names(words: Sequence[str], table: Table) -> list[str]:

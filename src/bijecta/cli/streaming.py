@@ -9,11 +9,12 @@ import typer
 
 from bijecta.cli.console import tell
 from bijecta.cli.options import FitOptions, split_pairs
-from bijecta.cli.problem import Problem, Rows, read_problem, refuse_errors, show_schema, split_names
+from bijecta.cli.problem import Problem, read_problem, refuse_errors, show_schema, split_names
 from bijecta.data import TOYS, Stream, infer_schema
 from bijecta.data.blocks import BLOCK_SUFFIXES, find_files
 from bijecta.data.chunks import stands_for_many
 from bijecta.data.missing import without_missing
+from bijecta.data.rows import Rows
 from bijecta.data.streams import Part, RowNumbers, join_parts
 from bijecta.errors import InputError
 

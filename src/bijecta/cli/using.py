@@ -10,23 +10,14 @@ import numpy as np
 import typer
 
 from bijecta.cli.console import as_json, show, show_json, show_table, tell
-from bijecta.cli.models import (
-    CHUNK,
-    Model,
-    as_tensor,
-    draw_parts,
-    load_model,
-    log_prob,
-    model_path,
-    parameter_count,
-    rows_of,
-)
-from bijecta.cli.problem import Array, draw_table, numbers, read_file
+from bijecta.cli.problem import draw_table, read_file
 from bijecta.data import TOYS, Table, read_table, toy
 from bijecta.data.chunks import read_chunks, stands_for_many, write_chunks
+from bijecta.data.rows import Array, numbers
 from bijecta.diagnostics import check
 from bijecta.errors import InputError
-from bijecta.persistence import read_header
+from bijecta.persistence import TableModel, load_table_model, read_header
+from bijecta.persistence.tabular import CHUNK, as_tensor, draw_parts, log_prob, model_path, parameter_count, rows_of
 
 ROWS = 1000
 
@@ -35,12 +26,12 @@ def run_sample(
     path: Path, count: int | None, context: str | None, context_file: str | None, seed: int, out: str
 ) -> None:
     """Draw samples and write them."""
-    model = load_model(path)
+    model = load_table_model(path)
     given = _contexts(model, count, context, context_file)
     write_chunks(out, [*model.schema.names, *model.context], _samples(model, count or ROWS, given, seed))
 
 
-def _samples(model: Model, count: int, given: "Contexts | None", seed: int) -> Iterator[dict[str, Any]]:
+def _samples(model: TableModel, count: int, given: "Contexts | None", seed: int) -> Iterator[dict[str, Any]]:
     """Draw samples part by part, with the contexts that they belong to as further columns."""
     contexts = repeat(None) if given is None else given.parts()
     drawn_parts = draw_parts(model.flow, count, None if given is None else given.parts(), seed)
@@ -63,7 +54,7 @@ class Contexts:
             yield self.rows[np.arange(start, min(start + CHUNK, total)) // self.times]
 
 
-def _contexts(model: Model, count: int | None, context: str | None, context_file: str | None) -> Contexts | None:
+def _contexts(model: TableModel, count: int | None, context: str | None, context_file: str | None) -> Contexts | None:
     """Return the contexts of the samples that are wanted, or None for a model without contexts."""
     if not model.context:
         if context or context_file:
@@ -79,7 +70,7 @@ def _contexts(model: Model, count: int | None, context: str | None, context_file
     return Contexts(_read_context(model, context)[None], count or ROWS)
 
 
-def _read_context(model: Model, text: str) -> Array:
+def _read_context(model: TableModel, text: str) -> Array:
     try:
         values = np.array([float(part) for part in text.split(",")])
     except ValueError as error:
@@ -90,19 +81,19 @@ def _read_context(model: Model, text: str) -> Array:
     return values
 
 
-def _example(model: Model) -> str:
+def _example(model: TableModel) -> str:
     return ",".join("1.0" for _ in model.context)
 
 
 def run_score(path: Path, data: str, seed: int, out: str) -> None:
     """Compute log_prob of every row."""
-    model = load_model(path)
+    model = load_table_model(path)
     in_pieces = data not in TOYS and (stands_for_many(data) or Path(data.partition("::")[0]).is_file())
     tables = read_chunks(data) if in_pieces else iter([read_data(data, seed)])
     write_chunks(out, ["log_prob"], _scores(model, tables, seed))
 
 
-def _scores(model: Model, tables: Iterator[Table], seed: int) -> Iterator[dict[str, Any]]:
+def _scores(model: TableModel, tables: Iterator[Table], seed: int) -> Iterator[dict[str, Any]]:
     """Compute log_prob table by table; of many, each has its own noise for integers, and errors name their rows."""
     begin = 0
     for number, table in enumerate(tables):
@@ -124,7 +115,7 @@ def read_data(data: str, seed: int) -> Table:
 
 def run_check(path: Path, data: str | None, rows: int, seed: int, *, json: bool) -> None:
     """Measure a model, and exit with 1 if it fails."""
-    model = load_model(path)
+    model = load_table_model(path)
     found = None if data is None else rows_of(model, read_data(data, seed))
     x = None if found is None else as_tensor(model.flow, found.x)
     context = None if found is None or found.context is None else as_tensor(model.flow, found.context)
@@ -142,7 +133,7 @@ def run_info(path: Path, *, json: bool) -> None:
     if json:
         show_json(read_header(model_path(path)))
         return
-    model = load_model(path)
+    model = load_table_model(path)
     metadata = model.header["metadata"]
     show_table(("", ""), _facts(model, metadata))
     show("")
@@ -151,7 +142,7 @@ def run_info(path: Path, *, json: bool) -> None:
         show(f"given: {', '.join(model.context)}")
 
 
-def _facts(model: Model, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(model: TableModel, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     recipe = model.header["recipe"]
     arguments = {key: value for key, value in recipe["arguments"].items() if key != "schema"}
     facts = {

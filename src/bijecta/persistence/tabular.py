@@ -2,42 +2,24 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bijecta.data import Column, Schema, Table
-from bijecta.distributions import Distribution
+from bijecta.data import Schema, Table
+from bijecta.data.rows import Array, Rows, numbers
+from bijecta.distributions import Distribution, Mixed
 from bijecta.errors import FileFormatError, InputError
 from bijecta.flows import inner_flow, inner_rows
 from bijecta.persistence.files import load, read_header
 
-Array = NDArray[np.float64]
-
 MODEL = "model.safetensors"
 CHUNK = 50_000  # rows at once: bounds the memory, and is large enough to cost no time
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of data with their contexts and weights, float64."""
-
-    x: Array
-    context: Array | None = None
-    weight: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, index: NDArray[np.int64]) -> "Rows":
-        """Take some rows."""
-        return Rows(self.x[index], *(None if a is None else a[index] for a in (self.context, self.weight)))
 
 
 @dataclass(frozen=True)
@@ -105,15 +87,6 @@ def rows_of(model: TableModel, table: Table) -> Rows:
     return Rows(model.schema.matrix(table), context)
 
 
-def numbers(table: Table, names: Sequence[str]) -> Array:
-    """Return columns that are used as they are, contexts and weights, after checking that they are finite numbers."""
-    if not names:
-        return np.empty((table.n_rows, 0))
-    plain = Schema(tuple(Column(name, "real") for name in names))
-    plain.validate(table)
-    return plain.matrix(table)
-
-
 @torch.no_grad()
 def log_prob(flow: Distribution, rows: Rows, seed: int) -> Array:
     """Evaluate rows; the seed matters only where integers get noise."""
@@ -131,15 +104,30 @@ def to_latent(flow: Distribution, rows: Rows, seed: int) -> Array:
     return _joined([inner.to_latent(*inner_rows(flow, x, context)) for x, context in _chunks(flow, rows)])
 
 
+def latent_names(flow: Distribution, schema: Schema) -> list[str]:
+    """Name the columns of the latent space: those of the table that are continuous in the model."""
+    if inner_flow(flow) is None:
+        return []
+    columns = flow.others.tolist() if isinstance(flow, Mixed) else range(len(schema.columns))
+    return [f"z_{schema.names[column]}" for column in columns]
+
+
 @torch.no_grad()
 def draw(flow: Distribution, count: int, context: Array | None, seed: int) -> Array:
     """Draw samples; with contexts (N, C), one for each of them and ``count`` is ignored."""
+    contexts = None if context is None else (context[start : start + CHUNK] for start in range(0, len(context), CHUNK))
+    return np.concatenate(list(draw_parts(flow, count, contexts, seed)))
+
+
+@torch.no_grad()
+def draw_parts(flow: Distribution, count: int, contexts: Iterable[Array] | None, seed: int) -> Iterator[Array]:
+    """Draw samples part by part, in bounded memory; with parts of contexts, one sample for each of these."""
     generator = torch.Generator().manual_seed(seed)
-    if context is None:
-        sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
-        return _joined([flow.sample(size, generator=generator) for size in sizes])
-    given = as_tensor(flow, context)
-    return _joined([flow.sample((), part, generator=generator) for part in given.split(CHUNK)])
+    if contexts is None:
+        for start in range(0, count, CHUNK):
+            yield _joined([flow.sample(min(CHUNK, count - start), generator=generator)])
+    for part in contexts or ():
+        yield _joined([flow.sample((), as_tensor(flow, part), generator=generator)])
 
 
 def as_tensor(flow: Distribution, array: Array) -> Tensor:

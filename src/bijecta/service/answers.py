@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from bijecta.data import Table
+from bijecta.data.rows import Array, numbers
 from bijecta.data.table import AnyArray
 from bijecta.errors import FileFormatError
 from bijecta.persistence import TableModel
-from bijecta.persistence.tabular import Array, draw, log_prob, numbers, parameter_count, rows_of
+from bijecta.persistence.tabular import draw, log_prob, parameter_count, rows_of
 from bijecta.service.bodies import (
     check_keys,
     finite_or_null,
