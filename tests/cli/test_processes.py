@@ -10,6 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
+from bijecta.cli.options import FitOptions
 from bijecta.data import write_table
 from cli.conftest import TINY, events
 
@@ -119,9 +120,11 @@ def test_a_device_that_is_not_there_is_an_error(bijecta, monkeypatch):
 def test_processes_of_one_machine_take_one_gpu_each(monkeypatch):
     import torch
 
-    from bijecta.cli.processes import choose_device
+    from bijecta.cli.processes import as_launched, choose_device
     from bijecta.errors import InputError
 
+    with pytest.raises(InputError, match="Standard input"):
+        as_launched(FitOptions("-"), 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto") == torch.device("cuda", 0)
@@ -146,4 +149,4 @@ def test_rows_with_missing_values_are_dropped_on_request(bijecta, tmp_path):
     assert dropped.code == 0, dropped.err
     assert "dropped 3 of 100 rows with missing values: shift 2, energy 2" in dropped.words
     assert dropped.json()["rows"] == 97
-    assert "expected error or drop" in bijecta(*command, "--missing", "impute").words
+    assert "expected error or drop" in bijecta(*command, "--missing", "impute", "--force").words

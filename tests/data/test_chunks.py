@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bijecta.data import blocks as files
-from bijecta.data import read_table, write_table
+from bijecta.data import chunks, read_table, write_table
 from bijecta.data.chunks import read_chunks, write_chunks
 from bijecta.errors import InputError
 
@@ -75,9 +75,31 @@ def test_reading_in_pieces(tmp_path, monkeypatch):
     assert [table.n_rows for table in read_chunks(tmp_path)] == [20, 20, 10, 20, 20, 10]
     write_table(tmp_path / "c.csv", list(NUMBERS), NUMBERS)
     assert [table.n_rows for table in read_chunks(tmp_path / "c.csv")] == [50]
+    write_table(tmp_path / "empty.npz", ["x"], {"x": np.ones(2)})
+    assert [table.n_rows for table in read_chunks(tmp_path / "empty.npz")] == [2]
     np.save(tmp_path / "empty.npy", np.empty((0, 2)))
     with pytest.raises(InputError, match="no rows"):
         list(read_chunks(tmp_path / "empty.npy"))
     np.save(tmp_path / "z.npy", np.ones((3, 1)))
     with pytest.raises(InputError, match="no column"):
         list(read_chunks(tmp_path / "[az].npy"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv.gz"])
+@pytest.mark.parametrize("size", [40, 300, 10**6])
+def test_text_in_pieces_is_the_text(tmp_path, monkeypatch, suffix, size):
+    monkeypatch.setattr(chunks, "TEXT_BYTES", size)
+    columns = NUMBERS | {"name": np.array([f'quoted, "{k}"\nand broken' for k in range(50)])}
+    write_table(tmp_path / f"a{suffix}", list(columns), columns)
+    tables = list(read_chunks(tmp_path / f"a{suffix}"))
+    assert len(tables) > 1 or size > 10**4
+    for name, column in read_table(tmp_path / f"a{suffix}").columns.items():
+        assert np.array_equal(np.concatenate([table.columns[name] for table in tables]), column)
+
+
+def test_text_without_a_header_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "TEXT_BYTES", 20)
+    np.savetxt(tmp_path / "a.csv", np.arange(40).reshape(20, 2), delimiter=",")
+    assert np.concatenate([table.matrix() for table in read_chunks(tmp_path / "a.csv")]).ravel().tolist() == [
+        *range(40)
+    ]

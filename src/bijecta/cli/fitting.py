@@ -15,7 +15,7 @@ from bijecta.cli.guard import EXPECTED, INTERRUPTED
 from bijecta.cli.options import FitOptions
 from bijecta.cli.pictures import Run, write_pictures, write_report_of
 from bijecta.cli.problem import Problem
-from bijecta.cli.processes import after_a_restart, choose_device
+from bijecta.cli.processes import as_launched, choose_device
 from bijecta.cli.progress import reporting
 from bijecta.cli.settings import parse_settings
 from bijecta.cli.streaming import read_any_problem
@@ -33,7 +33,8 @@ SAMPLES = 5_000
 
 def run_fit(options: FitOptions) -> None:
     """Fit a flow and write the run folder; nothing is written before options and data are known to be sound."""
-    team, options = join(choose_device(options.device)), after_a_restart(options)
+    team = join(choose_device(options.device))
+    options = as_launched(options, team.size)
     if not team.leads:
         return follow(options, team)
     arguments, config = parse_settings(options)

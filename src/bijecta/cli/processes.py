@@ -33,8 +33,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
-def after_a_restart(options: FitOptions) -> FitOptions:
-    """Return the options of a run that torchrun has started again: it goes on from its checkpoint."""
+def as_launched(options: FitOptions, processes: int) -> FitOptions:
+    """Return the options as a launcher wants them: a run that torchrun starts again goes on from its checkpoint.
+
+    Raises:
+        InputError: several processes would have to share standard input.
+    """
+    if processes > 1 and options.data == "-":
+        raise InputError("Standard input can be read by one process only. Write the rows to a file, and name it.")
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return options
     return replace(options, resume=True, force=False)

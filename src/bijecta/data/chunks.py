@@ -13,11 +13,13 @@ import numpy as np
 from bijecta.data.background import in_background
 from bijecta.data.blocks import BLOCK_SUFFIXES, find_files, open_blocks
 from bijecta.data.files import write_atomically
-from bijecta.data.formats import DELIMITERS
+from bijecta.data.formats import DELIMITERS, _damage_named, _header, read_delimited
 from bijecta.data.reading import read_table
 from bijecta.data.table import AnyArray, Table
 from bijecta.data.writing import _arrow, _text, _write_all, write_table
 from bijecta.errors import InputError, require
+
+TEXT_BYTES = 2**26  # of CSV at once
 
 Columns = Mapping[str, AnyArray]
 
@@ -26,7 +28,7 @@ def read_chunks(source: str | os.PathLike[str]) -> Iterator[Table]:
     """Read the tables that a path, folder or pattern stands for, in pieces where the format has blocks.
 
     Args:
-        source: as for `Stream`, or any file that `read_table` knows, which is read as a whole.
+        source: as for `Stream`, or any file that `read_table` knows; of these, only CSV and TSV come in pieces.
 
     Yields:
         Tables of at least one row, in the order of the files.
@@ -58,6 +60,9 @@ def stands_for_many(path: str) -> bool:
 
 def _read_file(path: str) -> Iterator[Table]:
     file = Path(path.partition("::")[0])
+    if file.name.lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")) and file.is_file():
+        yield from _read_text(file)
+        return
     if file.suffix.lower() not in BLOCK_SUFFIXES or not file.exists():
         yield read_table(path)
         return
@@ -67,6 +72,28 @@ def _read_file(path: str) -> Iterator[Table]:
         raise InputError(f"{path} has no rows. Check where it came from.")
     for block in filled:
         yield blocks.read(block, blocks.names)
+
+
+def _read_text(path: Path) -> Iterator[Table]:
+    """Read lines in pieces; each further piece gets the header, so that one reader does for all."""
+    compressed = path.suffix.lower() == ".gz"
+    delimiter = DELIMITERS[Path(path.stem if compressed else path).suffix.lower()]
+    with _damage_named(str(path), "text"), gzip.open(path) if compressed else path.open("rb") as file:
+        piece = _lines(file)
+        header = piece.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0] + b"\n"
+        named = bool(header.strip()) and _header(header, delimiter)[1]
+        yield read_delimited(piece, str(path), delimiter)
+        while piece := _lines(file):
+            if piece.strip():
+                yield read_delimited(header + piece if named else piece, str(path), delimiter)
+
+
+def _lines(file: Any) -> bytes:
+    """Read about `TEXT_BYTES` up to the end of a row; a line break between quotes ends none."""
+    piece: bytes = file.read(TEXT_BYTES) + file.readline()
+    while piece.count(b'"') % 2 and (line := file.readline()):
+        piece += line
+    return piece
 
 
 def write_chunks(path: str | os.PathLike[str], names: Sequence[str], chunks: Iterable[Columns]) -> None:
