@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bijecta.data import Column, Schema, read_table
 from bijecta.errors import InputError, MissingDependencyError
-from bijecta.flows import realnvp
+from bijecta.flows import realnvp, table
 from bijecta.persistence import load_table_model, save_pretrained
 from bijecta.service import ServiceSettings, app, create_app
 from service.conftest import ROW
@@ -275,3 +276,29 @@ def test_a_missing_package_names_its_pip_line(model, monkeypatch):
 def test_limits_are_checked():
     with pytest.raises(InputError, match="queue must be at least 1"):
         ServiceSettings(queue=0)
+
+
+def test_labels_and_counts_go_out_and_in_as_their_own_types(tmp_path):
+    """What is drawn can be scored: labels of text, numbers and truth values keep their types in JSON."""
+    columns = Schema(
+        (
+            Column("mass", "positive"),
+            Column("sort", "category", dtype="str", categories=("up", "down", "ö")),
+            Column("level", "category", dtype="int64", categories=("3", "12")),
+            Column("flag", "category", dtype="bool", categories=("False", "True")),
+            Column("count", "integer", low=0, dtype="int64"),
+        )
+    )
+    flow = table(columns.to_json(), arguments={"layers": 1, "hidden": [8]})
+    save_pretrained(flow, tmp_path, metadata={"schema": columns.to_json()})
+    with TestClient(create_app(load_table_model(tmp_path))) as client:
+        drawn = client.post("/sample", json={"n": 40}).json()["rows"]
+        assert {type(row[name]) for row in drawn for name in ("level", "count")} == {int}
+        assert {row["sort"] for row in drawn} <= {"up", "down", "ö"}
+        assert {row["flag"] for row in drawn} == {True, False}
+        scores = client.post("/score", json={"rows": drawn}).json()
+        x = torch.tensor(columns.matrix(read_table({name: [row[name] for row in drawn] for name in columns.names})))
+        with torch.no_grad():
+            np.testing.assert_allclose(scores["log_prob"], flow.log_prob(x.float()).numpy(), rtol=1e-5)
+        for wrong in ({"sort": "sideways"}, {"level": 4}, {"flag": 1}, {"sort": None}, {"sort": 1}):
+            assert client.post("/score", json={"rows": [drawn[0] | wrong]}).status_code == 422
