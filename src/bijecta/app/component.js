@@ -252,7 +252,7 @@ class Lab {
     this.badge(frame.state, WORDS[frame.state] ?? frame.state);
     const final = FINAL.includes(frame.state), idle = frame.state === "idle";
     const trains = !final && !idle;
-    this.find("run").textContent = final && frame.step || trains ? "↻ Restart" : "▶ Run";
+    this.find("run").textContent = trains || (final && !frame.recorded) ? "↻ Restart" : "▶ Run";
     this.find("pause").textContent = frame.state === "paused" ? "▶ Resume" : "❚❚ Pause";
     for (const id of ["pause", "step", "slow", "stop", "rate"]) this.find(id).disabled = !trains;
     this.find("slow").setAttribute("aria-pressed", Boolean(frame.slow));

@@ -8,7 +8,10 @@ from bijecta.app.colours import VIRIDIS
 from bijecta.app.views import lab
 
 # The canvas is the page: it gets the room that Streamlit leaves above and beside it.
-STYLE = "<style>.stMainBlockContainer { padding: 2.6rem 2rem 1.5rem; max-width: 92rem; }</style>"
+STYLE = """<style>
+.stMainBlockContainer { padding: 2.6rem 2rem 1.5rem; max-width: 92rem; }
+@media (max-width: 700px) { .stMainBlockContainer { padding: 3.6rem 1rem 1rem; } }
+</style>"""
 
 
 def show() -> None:

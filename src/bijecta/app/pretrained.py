@@ -25,7 +25,7 @@ def load_pretrained() -> Trained:
     flow = load(FILE)
     if not isinstance(flow, Flow):
         raise FileFormatError(f"{FILE.name} does not hold a Flow. Install bijecta again.")
-    return Trained(flow, read_header(FILE)["metadata"]["facts"])
+    return Trained(flow, {**read_header(FILE)["metadata"]["facts"], "recorded": True})
 
 
 def train_opening() -> Trained:

@@ -13,16 +13,25 @@ SETTINGS, SHOWN, PENDING = "lab.settings", "lab.shown", "lab.pending"
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the page. On the first visit the flow comes before the widgets: it is what a visitor waits for."""
     st.markdown("#### Watch a flow learn  \n:gray[A flow bends a simple base until it has the density of the data.]")
-    settings = _settings_of_link()
+    first, settings = SETTINGS not in st.session_state, _settings_of_link()
+    if first:
+        _show(settings)
     with st.sidebar:
-        settings = settings_form(settings)
-    st.session_state[SETTINGS] = settings
-    if st.query_params.to_dict() != settings.to_query():
-        st.query_params.from_dict(settings.to_query())
+        chosen = settings_form(settings)
+    st.session_state[SETTINGS] = chosen
+    if st.query_params.to_dict() != chosen.to_query():
+        st.query_params.from_dict(chosen.to_query())
+    if not first:
+        _show(chosen)
+    elif chosen != settings:
+        st.rerun()
+
+
+def _show(settings: RunSettings) -> None:
     shown, pending = _runs(settings)
-    note = "The settings have changed. Run starts again with them." if pending else ""
+    note = "The settings have changed. Restart begins again with them." if pending else ""
     live_view(shown.key, pending=pending.key if pending else None, note=note, key="lab.live")
 
 
