@@ -57,7 +57,10 @@ def onnx_bytes(
         node.metadata_props.clear()  # where in which source file an operation came from: of no use, and not public
     found.model.metadata_props.clear()
     found.model.metadata_props.update({**metadata, "opset": str(found.model.opset_imports[""])})
-    return found.model_proto.SerializeToString()
+    model = found.model_proto
+    # Shapes of intermediate values are optional, and onnxruntime's quantiser stumbles over those of the weights.
+    del model.graph.value_info[:]
+    return model.SerializeToString()
 
 
 def run_onnx(data: bytes, inputs: Sequence[Tensor]) -> Tensor:

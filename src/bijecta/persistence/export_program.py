@@ -43,7 +43,10 @@ ADAPTIVE = (
     "how many steps the adaptive solver takes depends on the data. Give every Continuous layer fixed steps: "
     "layer.solver = Solver('rk4', steps=32), and let bijecta.flows.solver_error tell what that changes"
 )
-RANDOM = "above 16 features its log_prob is an estimate that draws random numbers"
+RANDOM = (
+    "above 16 features it is an estimate that draws random numbers. What a cnf with fixed steps does to noise, "
+    "what='to_data', can be exported"
+)
 _SEARCHED = (Bernstein, BlockAutoregressive, NeuralMonotone, ResidualBlock, SumOfSquares, UnconstrainedMonotone)
 
 
@@ -131,7 +134,7 @@ def trace(flow: Distribution, what: str, rows: int = 8) -> Traced:
     """
     module = OneFunction(flow, what)
     if what == "log_prob" and any(_is_estimated(layer) for layer in module.flow.modules()):
-        raise InputError(f"The {what} of this flow can't be exported: {RANDOM}. Export what='to_data' instead.")
+        raise InputError(f"The {what} of this flow can't be exported: {RANDOM}.")
     with torch.no_grad(), torch.random.fork_rng(devices=[]), quiet():
         inputs = module.example(rows)
         try:
