@@ -379,8 +379,9 @@ class Lab {
     this.request = requestAnimationFrame(this.tick);
     if (!this.scene || !this.frame?.arrays.grid) return;
     if (this.playing) this.advance(now);
-    if (this.dirty) {
+    if (this.dirty && now - (this.paintedAt ?? -1e9) > 2.5 * (this.cost ?? 0)) { // leaves the machine time to train
       this.dirty = false;
+      this.paintedAt = now;
       this.paint();
     }
     if (this.minisDue && now - (this.minisAt ?? -1e9) > 500) {

@@ -30,7 +30,7 @@ def run(page):
 
 
 def test_the_first_paint_is_a_trained_moving_flow(visit):
-    visit()  # the server has answered before: what follows is the page alone
+    visit().context.close()  # the server has answered before: what follows is the page alone
     began = time.monotonic()
     page = visit()
     assert measured("first paint / s", time.monotonic() - began, 3) <= 3 * patience()
@@ -144,7 +144,7 @@ def test_the_worker_ends_with_its_tab_and_tabs_do_not_meddle(visit, server):
 
 def test_a_drawn_density_becomes_data_and_part_of_the_link(visit):
     page = visit("?recipe=realnvp&layers=2")
-    page.click("[data-testid=stSidebar] [data-baseweb=select] >> nth=0")
+    page.locator("[data-testid=stSelectbox]").first.get_by_role("combobox").click()
     page.get_by_role("option", name="Your picture").click()
     pad = page.locator("canvas[aria-label^='Drawing pad']")
     pad.wait_for()
