@@ -129,6 +129,15 @@ def test_a_constant_outcome_is_refused_and_a_constant_condition_is_not():
     assert np.isfinite(FlowRegressor(**SMALL).fit(np.ones((40, 1)), ROWS[:, 0]).predict(np.ones((3, 1)))).all()
 
 
+def test_at_least_one_sample_is_drawn():
+    for call in (
+        lambda: FlowDensity(**SMALL).fit(ROWS).sample(0),
+        lambda: FlowRegressor(**SMALL).fit(ROWS, LABELS).sample(ROWS, 0),
+    ):
+        with pytest.raises(InputError, match="at least 1, got 0"):
+            call()
+
+
 def test_unfitted_estimators_say_so():
     for call in (FlowDensity().sample, lambda: FlowRegressor().predict_interval(ROWS)):
         with pytest.raises(NotFittedError):

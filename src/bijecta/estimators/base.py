@@ -14,6 +14,7 @@ from torch import Tensor
 from bijecta.data import Schema, split_rows
 from bijecta.data.table import FloatArray
 from bijecta.distributions import Distribution
+from bijecta.errors import InputError
 from bijecta.estimators.inputs import SchemaLike, start_rows
 from bijecta.flows import build, table
 from bijecta.training import FitConfig, FitResult, fit
@@ -109,13 +110,14 @@ class FlowEstimator(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn ha
 
     def _draw(self, count: int, random_state: Any) -> FloatArray:
         """Draw samples (count, D) from a flow without context."""
+        check_count(count)
         generator = self._generator(random_state)
         sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
         with torch.no_grad():
             return torch.cat([self.flow_.sample(size, generator=generator) for size in sizes]).cpu().numpy()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Put the recipe and the arrays of the flow in its place: a pickle then holds no code of ours."""
+        """Put the recipe and the arrays of the flow in its place, so that a pickle does not depend on its layers."""
         state = dict(super().__getstate__())
         if "flow_" in state:
             arrays = {name: tensor.cpu().numpy() for name, tensor in self.flow_.state_dict().items()}
@@ -135,6 +137,12 @@ class FlowEstimator(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn ha
 def new_seed(random_state: Any) -> int:
     """Draw a seed for torch from what scikit-learn calls a random state: None, an integer or a RandomState."""
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def check_count(n_samples: int) -> None:
+    """Refuse to draw less than one sample."""
+    if n_samples < 1:
+        raise InputError(f"sample expects n_samples of at least 1, got {n_samples}.")
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class FlowDensity(TransformerMixin, DensityMixin, FlowEstimator):  # type: ignor
         table = read_rows(self, X, reset=True)
         table, weight, _ = drop_unweighted(table, read_weights(sample_weight, table.n_rows))
         self.schema_ = read_schema(table, X, self.schema)
+        self._names = table.names
         self._template = None if frame is None else frame.head(0).to_native()
         self._fit_flow(self.schema_, matrix_of(self.schema_, table, fitting=True), weight=weight)
         return self
@@ -140,5 +141,5 @@ class FlowDensity(TransformerMixin, DensityMixin, FlowEstimator):  # type: ignor
     def _rows_out(self, columns: Mapping[str, AnyArray]) -> Any:
         """Return columns as they came: an array, or a frame like the one that was fitted."""
         if self._template is None:
-            return np.column_stack(list(columns.values()))
+            return np.column_stack([columns[name] for name in self._names])
         return like_frame(self._template, columns)

@@ -125,6 +125,6 @@ def start_rows(weight: FloatArray, most: int = 100_000) -> NDArray[np.intp]:
     What starts from data (standardising, whitening) takes no weights, but repeated rows. Negative weights count as 0.
     """
     share = np.cumsum(weight.clip(0))
-    size = min(most, round(share[-1] / weight[weight > 0].min()))
-    places = (np.arange(max(size, 2)) + 0.5) / max(size, 2) * share[-1]
+    size = max(2, round(min(most, share[-1] / weight[weight > 0].min())))
+    places = (np.arange(size) + 0.5) / size * share[-1]
     return np.searchsorted(share, places)

@@ -13,7 +13,7 @@ from bijecta.data import Schema, Table, infer_schema
 from bijecta.data.table import FloatArray
 from bijecta.distributions import Normal
 from bijecta.errors import InputError, ShapeError
-from bijecta.estimators.base import FlowEstimator
+from bijecta.estimators.base import FlowEstimator, check_count
 from bijecta.estimators.inputs import (
     column_kinds,
     drop_unweighted,
@@ -155,6 +155,7 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
         Returns:
             Of shape (N, n_samples), or (N, n_samples, D) for several outputs.
         """
+        check_count(n_samples)
         context = self._context(X)
         generator = self._generator(random_state)
 
