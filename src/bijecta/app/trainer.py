@@ -1,5 +1,6 @@
 """Where a run happens: in a process of its own, or, as a fallback and to look at a flow, in a thread."""
 
+import atexit
 import json
 import subprocess
 import sys
@@ -136,11 +137,13 @@ class ThreadTrainer(Trainer):
         options = {"trained": trained, "train": train}
         self.thread = threading.Thread(target=self.lesson.run, kwargs=options, daemon=True, name="bijecta lesson")
         self.thread.start()
+        atexit.register(self.close)  # an interpreter that ends while torch computes in a thread aborts
 
     def command(self, what: Mapping[str, Any]) -> None:
         self.lesson.pace.inbox.put(what)
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self.command({"do": "close"})
         self.thread.join(2 * PATIENCE)
         self.end_with("This run was closed. Press Run to start it again.")
