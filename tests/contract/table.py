@@ -37,6 +37,7 @@ from bijecta.bijections import (
     QuadraticSpline,
     Radial,
     RationalQuadraticSpline,
+    Regress,
     Reshape,
     ResidualBlock,
     Squeeze,
@@ -261,6 +262,7 @@ PREPROCESSING = {
     "standardise/1": Case(lambda: started(Standardise(1), 1), (1,)),
     "whiten": Case(lambda: started(Whiten(3), 3)),
     "whiten/1": Case(lambda: started(Whiten(1), 1), (1,)),
+    "regress/context": Case(lambda: Regress(3, 2), (3,), 2),
     "log": Case(
         Log,
         (2,),
@@ -438,6 +440,21 @@ def table_case(context: int = 0) -> Case:
     )
 
 
+MIXED_COLUMNS = {
+    "columns": [
+        {"name": "count", "kind": "integer"},
+        *TABLE_COLUMNS["columns"],
+        {"name": "sort", "kind": "category", "categories": ["up", "down"]},
+    ]
+}
+
+
+def mixed_table(context: int) -> Bijection:
+    """Take the continuous part of a mixed table: its context are a count, two categories, and the user's."""
+    arguments = {"schema": MIXED_COLUMNS, "context": context - 3, "arguments": {"layers": 2, "hidden": (8,)}}
+    return build("table", arguments).continuous.bijection
+
+
 def started(layer: Bijection, features: int) -> Bijection:
     """Let a layer start from correlated data, so that it is not the identity."""
     layer.initialise(3 + torch.randn(50, features) @ torch.randn(features, features))
@@ -470,6 +487,7 @@ DETAILS = {
     ),
     "table": table_case(),
     "table/context": table_case(2),
+    "table/mixed": replace(table_case(4), make=lambda: mixed_table(4)),
 }
 MONOTONE_RECIPES = {
     key: replace(case, exempt=SEARCHED)

@@ -28,8 +28,9 @@ BOUNDS = {"open": (None, None), "low": (0, None), "high": (None, 9), "closed": (
 def started(head: CountHead, params: Tensor) -> np.ndarray:
     """Return the mixture's probabilities of -3000 ... 3000 by SciPy, in float64."""
     numbers = np.arange(-3000, 3001)
-    logits, mean, log_scale = params.double().numpy().reshape(3, -1)
-    mean = float(head.centre) + float(head.spread) * mean
+    *rest, shift = params.double().numpy()
+    logits, mean, log_scale = np.reshape(rest, (3, -1))
+    mean = float(head.centre) + float(head.spread) * (mean + shift)
     scale = float(head.spread) * np.exp(20 * np.tanh(log_scale / 20))
     weight = np.exp(logits - logits.max())
     upper = stats.logistic.cdf(numbers[:, None] + 0.5, mean, scale)
@@ -43,8 +44,8 @@ def started(head: CountHead, params: Tensor) -> np.ndarray:
 def test_a_count_head_is_a_mixture_of_logistics_in_bins(bounds):
     torch.manual_seed(0)
     head = CountHead(*BOUNDS[bounds], components=4).double()
-    head.start(torch.tensor([1.0, 3.0, 8.0, 9.0]).double())
-    params = 0.7 * torch.randn(12).double()
+    head.measure(torch.tensor([1.0, 3.0, 8.0, 9.0]).double())
+    params = 0.7 * torch.randn(13).double()
     numbers = torch.arange(-3000.0, 3001.0).double()
     found = head.log_prob(numbers, params.expand(len(numbers), -1)).exp().numpy()
     np.testing.assert_allclose(found, started(head, params), atol=1e-13)
@@ -53,7 +54,7 @@ def test_a_count_head_is_a_mixture_of_logistics_in_bins(bounds):
 
 def test_a_count_head_is_exact_in_both_tails_in_float32():
     """SciPy's cdf and sf, each on the side where it does not cancel, against float32, out to probabilities of 1e-30."""
-    head, params = CountHead(components=1), torch.tensor([0.0, 0.3, 0.2])
+    head, params = CountHead(components=1), torch.tensor([0.0, 0.1, 0.2, 0.2])
     log_prob = head.log_prob(torch.tensor([-80.0, -10.0, 0.0, 10.0, 80.0]), params.expand(5, -1)).numpy()
     numbers, scale = np.array([-80.0, -10.0, 0.0, 10.0, 80.0]), np.exp(20 * np.tanh(0.2 / 20))
     low, high = (stats.logistic(0.3, scale).logsf(np.abs(numbers - 0.3) + 0.3 + side) for side in (-0.5, 0.5))
@@ -65,8 +66,9 @@ def test_a_count_head_is_exact_in_both_tails_in_float32():
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 def test_gradients_of_a_count_head_are_finite_everywhere(scale):
-    head = CountHead(low=0)
-    params = head.start(scale * torch.rand(100)).requires_grad_()
+    head, x = CountHead(low=0), scale * torch.rand(100)
+    head.measure(x)
+    params = head.start(x).requires_grad_()
     numbers = torch.tensor([0.0, 1.0, 1e3, 1e6, 1e12, -1.0, 0.5])
     log_prob = head.log_prob(numbers, params.expand(7, -1))
     assert not log_prob.isnan().any()
@@ -88,6 +90,7 @@ def test_counts_start_near_their_marginal():
     for law in (stats.poisson(30), stats.poisson(3), stats.nbinom(5, 0.1)):
         x = torch.as_tensor(law.rvs(4000, random_state=rng), dtype=torch.float32)
         head = CountHead(low=0)
+        head.measure(x)
         nll = -head.log_prob(x, head.start(x).expand(len(x), -1)).mean()
         assert float(nll) == pytest.approx(law.entropy(), abs=0.15)
 

@@ -11,6 +11,7 @@ from bijecta.bijections.linear import ActNorm, LULinear, Permute
 from bijecta.bijections.planar import Planar
 from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Whiten
 from bijecta.bijections.radial import Radial
+from bijecta.bijections.regress import Regress
 from bijecta.bijections.residual import ResidualBlock
 from bijecta.bijections.sylvester import Sylvester
 from bijecta.bijections.univariate import (
@@ -54,6 +55,7 @@ __all__ = [
     "QuadraticSpline",
     "Radial",
     "RationalQuadraticSpline",
+    "Regress",
     "Reshape",
     "ResidualBlock",
     "Squeeze",

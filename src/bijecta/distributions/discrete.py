@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from bijecta.distributions.base import Distribution, SampleShape, full_shape
 from bijecta.distributions.heads import Head
 from bijecta.errors import InputError
-from bijecta.nets import MLP, ContextScaler
+from bijecta.nets import MLP, ContextScaler, Regression
 from bijecta.nets.inputs import check_context, check_features
 
 
@@ -19,7 +20,7 @@ class Discrete(Distribution):
     .. math:: \log P(d \mid c) = \sum_k \log P(d_k \mid d_1, \dots, d_{k-1}, c)
 
     Every column has a `Head` and a perceptron that computes its parameters. `initialise` lets each column start with
-    the frequencies of the data, independent of the others.
+    the frequencies of the data, counts with those around a linear prediction from the columns before them.
 
     Args:
         heads: one per column.
@@ -55,6 +56,11 @@ class Discrete(Distribution):
             for width, head in zip(seen, self.heads, strict=True)
         )
         self.nets: Sequence[MLP] = nn.ModuleList(nets)  # type: ignore[assignment]
+        lines: list[Any] = [  # a Regression or None
+            Regression(width + context, 1) if head.shifted and width + context else None
+            for width, head in zip(seen, self.heads, strict=True)
+        ]
+        self.lines: Sequence[Regression | None] = nn.ModuleList(lines)  # type: ignore[assignment]
         self.context, self.event_shape = context, (len(self.heads),)
         self.scaler = ContextScaler(context) if context else None
         self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
@@ -66,9 +72,9 @@ class Discrete(Distribution):
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         check_features(x, len(self.heads))
         context = self.scaled(context, x.shape[:-1])
-        columns, seen, parts = x.unbind(-1), x[..., :0], []
-        for column, head, net in zip(columns, self.heads, self.nets, strict=True):
-            parts.append(head.log_prob(column, net(seen, context)))
+        seen, parts = x[..., :0], []
+        for number, (column, head) in enumerate(zip(x.unbind(-1), self.heads, strict=True)):
+            parts.append(head.log_prob(column, self._params(number, seen, context)))
             seen = torch.cat([seen, head.embed(column)], -1)
         return torch.stack(parts).sum(0)
 
@@ -79,10 +85,17 @@ class Discrete(Distribution):
         batch = torch.Size(full_shape(shape, given))
         given = self.scaled(given, batch)
         seen, columns = self.nets[0].last.bias.new_empty(*batch, 0), []
-        for head, net in zip(self.heads, self.nets, strict=True):
-            columns.append(head.sample(net(seen, given), generator))
+        for number, head in enumerate(self.heads):
+            columns.append(head.sample(self._params(number, seen, given), generator))
             seen = torch.cat([seen, head.embed(columns[-1])], -1)
         return torch.stack(columns, -1)
+
+    def _params(self, number: int, seen: Tensor, context: Tensor | None) -> Tensor:
+        """Compute the parameters of a column from those before it and the scaled context."""
+        params, line = self.nets[number](seen, context), self.lines[number]
+        if line is None:
+            return params
+        return torch.cat([params[..., :-1], params[..., -1:] + line(_join(seen, context))], -1)
 
     def embed(self, x: Tensor) -> Tensor:
         r"""Show rows (\*B, D) to a network as (\*B, width) numbers: one-hot, or standardised."""
@@ -102,8 +115,19 @@ class Discrete(Distribution):
         check_features(x, len(self.heads))
         if context is not None and self.scaler is not None:
             self.scaler.initialise(context)
-        for column, head, net in zip(x.unbind(-1), self.heads, self.nets, strict=True):
-            net.last.bias.copy_(head.start(column))
+        context, seen = self.scaled(context, x.shape[:-1]), x[..., :0]
+        for column, head, net, line in zip(x.unbind(-1), self.heads, self.nets, self.lines, strict=True):
+            head.measure(column)
+            if line is not None:
+                line.initialise(_join(seen, context), head.embed(column))
+            # What is left of the column when the prediction is taken away, in its own units.
+            left = column if line is None else column - head.spread * line(_join(seen, context)).squeeze(-1)
+            net.last.bias.copy_(head.start(left))
+            seen = torch.cat([seen, head.embed(column)], -1)
+
+
+def _join(seen: Tensor, context: Tensor | None) -> Tensor:
+    return seen if context is None else torch.cat([seen, context], -1)
 
 
 class Mixed(Distribution):
@@ -173,8 +197,7 @@ class Mixed(Distribution):
 
     def _given(self, discrete: Tensor, context: Tensor | None) -> Tensor:
         scaled = self.discrete.scaled(context, discrete.shape[:-1])
-        seen = self.discrete.embed(discrete)
-        return seen if scaled is None else torch.cat([seen, scaled], -1)
+        return _join(self.discrete.embed(discrete), scaled)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:

@@ -18,10 +18,12 @@ class Head(nn.Module, ABC):
     Attributes:
         n_params: how many parameters it takes.
         width: how many numbers `embed` shows a value as.
+        shifted: whether the last parameter is added to the value that `embed` shows, so that others can predict it.
     """
 
     n_params: int
     width: int
+    shifted: bool = False
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -38,6 +40,9 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def start(self, x: Tensor) -> Tensor:
         """Return the parameters (n_params,) that describe a column of data (N,) by itself."""
+
+    def measure(self, x: Tensor) -> None:
+        """Measure the scale of a column of data (N,); to be called before all else."""
 
 
 class CategoricalHead(Head):
@@ -90,7 +95,7 @@ class CountHead(Head):
               - F\!\left(\frac{n - 1/2 - m_k}{s_k}\right)\right], \qquad F(t) = \frac{1}{1 + e^{-t}}
 
     The first and the last number take all that lies beyond them. Inside, numbers are centred and scaled by the mean
-    and the spread of the data.
+    and the spread of the data; a last parameter moves all means together.
 
     Args:
         low: the smallest number, if there is one.
@@ -108,19 +113,21 @@ class CountHead(Head):
         >>> from bijecta.distributions import CountHead
         >>> head = CountHead(low=0, components=3)
         >>> counts = torch.arange(500.0)
+        >>> head.measure(counts)
         >>> head.log_prob(counts, head.start(counts).expand(500, -1)).exp().sum() > 0.95
         tensor(True)
     """
 
     centre: Tensor
     spread: Tensor
+    shifted = True
 
     def __init__(self, low: float | None = None, high: float | None = None, *, components: int = 10) -> None:
         super().__init__()
         self.low, self.high = -torch.inf if low is None else low, torch.inf if high is None else high
         if components < 1 or self.low > self.high:
             raise InputError(f"CountHead expects components >= 1 and low <= high; got {components}, {low}, {high}.")
-        self.n_params, self.width = 3 * components, 1
+        self.n_params, self.width = 3 * components + 1, 1
         self.register_buffer("centre", torch.tensor(0.0))
         self.register_buffer("spread", torch.tensor(1.0))
 
@@ -142,22 +149,24 @@ class CountHead(Head):
     def embed(self, x: Tensor) -> Tensor:
         return ((x - self.centre) / self.spread).unsqueeze(-1)
 
-    def start(self, x: Tensor) -> Tensor:
-        """Measure centre and spread; return equal weights, means at quantiles, scales as the quantiles lie apart."""
-        x = x.reshape(-1)
+    def measure(self, x: Tensor) -> None:
         self.centre.copy_(x.mean())
         self.spread.copy_(x.std(correction=0) if x.min() < x.max() else torch.ones_like(self.spread))
+
+    def start(self, x: Tensor) -> Tensor:
+        """Return equal weights, means at quantiles, scales as the quantiles lie apart, and no shift."""
+        x = x.reshape(-1)
         components = self.n_params // 3
         rank = (torch.arange(components + 2, device=x.device) - 0.5) / components * (len(x) - 1)
         quantile = self.embed(x.sort().values[rank.clamp(0, len(x) - 1).round().long()]).squeeze(-1)
         apart = (quantile[2:] - quantile[:-2]) / 4
         log_scale = apart.maximum(0.1 / self.spread).log()  # not below the width of one number
-        return torch.cat([torch.zeros_like(apart), quantile[1:-1], log_scale])
+        return torch.cat([torch.zeros_like(apart), quantile[1:-1], log_scale, torch.zeros_like(apart[:1])])
 
     @staticmethod
     def _components(params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, mean, log_scale = params.chunk(3, -1)
-        return logits, mean, soft_clip(log_scale, LIMIT)
+        logits, mean, log_scale = params[..., :-1].chunk(3, -1)
+        return logits, mean + params[..., -1:], soft_clip(log_scale, LIMIT)
 
 
 def log_bin(middle: Tensor, width: Tensor, first: Tensor, last: Tensor) -> Tensor:

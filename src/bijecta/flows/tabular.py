@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bijecta.bijections import Bijection, Chain, Indexed, Log, Logit, Wrap
+from bijecta.bijections import Bijection, Chain, Indexed, Log, Logit, Regress, Wrap
 from bijecta.data.schema import Column, Schema
 from bijecta.distributions import CategoricalHead, CountHead, Dequantised, Discrete, Distribution, Head, Mixed
 from bijecta.errors import InputError
@@ -70,14 +70,17 @@ def table(
         return heads
     given = heads.width + context
     return Mixed(
-        heads, _continuous([columns[n] for n in others], given, recipe, options, scale=False), (discrete, others)
+        heads, _continuous([columns[n] for n in others], given, recipe, options, predict=True), (discrete, others)
     )
 
 
 def _continuous(
-    columns: Sequence[Column], context: int, recipe: str, options: dict[str, Any], *, scale: bool = True
+    columns: Sequence[Column], context: int, recipe: str, options: dict[str, Any], *, predict: bool = False
 ) -> Distribution:
-    """Put the maps of the columns before a flow, and noise on those of integers; ``scale`` the context, or not."""
+    """Put the maps of the columns before a flow, and noise on those of integers.
+
+    With ``predict`` the context is of order one already, and what it predicts linearly is taken away first.
+    """
     circular = [column.kind == "periodic" for column in columns]
     if any(circular):
         recipe = _circular_recipe(recipe)
@@ -90,12 +93,15 @@ def _continuous(
         for number, column in enumerate(columns)
         if (change := column_map(column)) is not None
     ]
+    numbers = [number for number, angle in enumerate(circular) if not angle]
+    if predict and numbers:
+        maps.append(Indexed(Regress(len(numbers), context), numbers, len(columns)))
     whole = Flow(
         Chain([*maps, flow.bijection]),
         flow.base,
         event_shape=(len(columns),),
         context=context,
-        embedding=flow.embedding if scale else None,
+        embedding=None if predict else flow.embedding,
     )
     integers = [number for number, column in enumerate(columns) if column.kind == "integer"]
     return Dequantised(whole, integers) if integers else whole

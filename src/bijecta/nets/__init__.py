@@ -6,6 +6,7 @@ from bijecta.nets.lipschitz import LipschitzMLP
 from bijecta.nets.masked import MaskedMLP
 from bijecta.nets.mlp import MLP, SeparateMLPs
 from bijecta.nets.parameters import ParameterVector
+from bijecta.nets.regression import Regression
 from bijecta.nets.scaler import ContextScaler
 from bijecta.nets.velocity import Velocity, VelocityMLP
 
@@ -18,6 +19,7 @@ __all__ = [
     "LipschitzMLP",
     "MaskedMLP",
     "ParameterVector",
+    "Regression",
     "SeparateMLPs",
     "Velocity",
     "VelocityMLP",
