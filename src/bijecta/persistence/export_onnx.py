@@ -15,7 +15,6 @@ from bijecta.errors import InputError, require
 from bijecta.persistence.export_program import batched, quiet
 
 aten = torch.ops.aten
-PURPOSE = "Writing ONNX files"
 
 
 def onnx_bytes(
@@ -35,9 +34,10 @@ def onnx_bytes(
 
     Raises:
         InputError: ONNX has no operation for one of the program's.
+        MissingDependencyError: a package of ``bijecta[onnx]`` is missing.
     """
-    require("onnx", extra="onnx", purpose=PURPOSE)
-    require("onnxscript", extra="onnx", purpose=PURPOSE)
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        require(package, extra="onnx", purpose="Writing and checking ONNX files")
     with torch.no_grad(), quiet():
         folded = fold_constants(program.run_decompositions(_rewritten()).module())
         program = torch.export.export(folded, inputs, dynamic_shapes=batched(inputs))
@@ -65,7 +65,7 @@ def onnx_bytes(
 
 def run_onnx(data: bytes, inputs: Sequence[Tensor]) -> Tensor:
     """Evaluate the bytes of an ONNX file."""
-    runtime = require("onnxruntime", extra="onnx", purpose="Checking an ONNX file")
+    runtime = require("onnxruntime", extra="onnx", purpose="Running an ONNX file")
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
     values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
