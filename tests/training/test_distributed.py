@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from bijecta.flows import realnvp
-from bijecta.training.distributed import Team, join, launched
+from bijecta.training.distributed import Team, _agree_on_a_word, join, launched
 from bijecta.training.rows import read_rows
 
 # Every case is run by one process here and by two in the child; 91 rows leave batches that cannot be halved.
@@ -157,6 +159,19 @@ def test_alone_nothing_is_joined(monkeypatch):
         monkeypatch.setenv(name, value)
     assert not launched(), "one process needs no group"
     assert not torch.distributed.is_initialized()
+
+
+def test_processes_that_are_started_again_do_not_meet_the_dead():
+    """The store outlives them: what an earlier life has written must not be taken for the present one."""
+    store, words = torch.distributed.HashStore(), []
+    for _ in range(3):
+        with ThreadPoolExecutor() as pool:
+            others = [pool.submit(_agree_on_a_word, store, rank, 3) for rank in (1, 2)]
+            time.sleep(0.1)  # the others are first, and find the word of the life before
+            word = _agree_on_a_word(store, 0, 3)
+            assert {other.result(timeout=10) for other in others} == {word}
+        words.append(word)
+    assert len(set(words)) == 3
 
 
 def test_noise_differs_between_processes():

@@ -1,6 +1,8 @@
 """One run in several processes: each computes its share of every batch, and all take the same steps."""
 
 import os
+import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,7 +126,7 @@ def join(device: torch.device) -> Team:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         with _lost_processes_named():
-            processes.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            _meet("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return Team(processes.get_rank(), processes.get_world_size())
 
 
@@ -134,12 +136,41 @@ def launched() -> bool:
     return all(name in os.environ for name in names) and int(os.environ["WORLD_SIZE"]) > 1
 
 
+def _meet(backend: str) -> None:
+    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+
+    store, rank, size = next(rendezvous("env://"))
+    apart = processes.PrefixStore(_agree_on_a_word(store, rank, size), store)  # type: ignore[attr-defined]
+    processes.init_process_group(backend, store=apart, rank=rank, world_size=size)
+
+
+def _agree_on_a_word(store: Any, rank: int, size: int) -> str:
+    """Agree on a word that no earlier life of these processes has used.
+
+    torchrun keeps the store when it starts processes again, and with it the addresses of those that died. Process 0
+    therefore offers a new word, and each other one waits until that is offered by a process 0 that knows of its
+    present life.
+    """
+    word = secrets.token_hex(8)
+    if rank == 0:
+        store.set("leader", word)
+        for other in range(1, size):
+            store.set(f"{word}/{store.get(f'{word}/{other}').decode()}", "welcome")
+        return word
+    while True:
+        leader = store.get("leader").decode()
+        store.set(f"{leader}/{rank}", word)
+        if store.check([f"{leader}/{word}"]):
+            return leader
+        time.sleep(0.02)
+
+
 @contextmanager
 def _lost_processes_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         raise BijectaError(
-            f"The connection to the other processes of this run is lost ({str(error).splitlines()[0]}). One has "
-            "ended; see its message. Started by torchrun with --max-restarts, the run goes on from its checkpoint."
+            "The connection to the other processes of this run is lost: one of them has ended, see its message. "
+            "Started by torchrun with --max-restarts, the run goes on from its checkpoint."
         ) from error
