@@ -1,6 +1,7 @@
 """Start the Lab: ``python -m bijecta.app``, which is what ``bijecta app`` does."""
 
 import argparse
+import socket
 import sys
 import threading
 import time
@@ -24,12 +25,25 @@ def main() -> int:
     except MissingDependencyError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if not _is_free(options.address, options.port):
+        sys.stderr.write(f"Port {options.port} is in use. Choose another one: --port {options.port + 1}\n")
+        return 1
     address = f"http://{'localhost' if options.address == '0.0.0.0' else options.address}:{options.port}"  # noqa: S104
     threading.Thread(target=_welcome, args=(address, not options.no_browser), daemon=True).start()
     uvicorn.run(
         "bijecta.app.server:app", host=options.address, port=options.port, log_level="warning", access_log=False
     )
     return 0
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 def _welcome(address: str, browser: bool) -> None:  # noqa: FBT001 (private, of a thread)

@@ -4,7 +4,7 @@ const OVERLAYS = [
   ["density", "density", true], ["grid", "warped grid", true], ["samples", "samples", false],
   ["stretching", "log-det", false], ["truth", "truth", false], ["latent", "data", false],
 ];
-const MOST_MINIS = 13;
+const MOST_MINIS = 12;
 const FINAL = ["done", "stopped", "failed"];
 const WORDS = { idle: "ready", running: "training", paused: "paused", done: "trained", stopped: "stopped", failed: "failed" };
 
@@ -419,7 +419,7 @@ class Lab {
     if (this.peek == null) this.find("depth").value = depth;
     const last = this.scene.layers.length, near = Math.round(depth);
     this.find("where").textContent = depth < 0.02 ? "base z" : depth > last - 0.02 ? "data x" : `layer ${depth.toFixed(1)} of ${last}`;
-    this.find("legend").textContent = this.shown.stretching ? "blue shrinks · orange stretches" : "";
+    this.find("legend").textContent = this.shown.stretching ? `log |det|: blue −${largestStretching(this.frame).toFixed(2)} · orange +${largestStretching(this.frame).toFixed(2)}` : "";
     this.minis?.forEach(({ button, k }) => button.setAttribute("aria-current", k === near));
   }
 

@@ -133,8 +133,15 @@ function drawStretching(pen, size, scene, frame, depth, stride) {
   const layer = Math.max(0, Math.min(ladj.shape[0] - 1, Math.ceil(depth - 1e-6) - 1));
   const values = ladj.values.subarray(layer * nodes, (layer + 1) * nodes);
   const places = placesOf(pointsAt(frame.arrays.grid, depth), placer(boxAt(scene, frame, depth), size));
+  const most = largestStretching(frame);
   pen.lineWidth = 1;
-  cells(pen, scene.nodes, stride, places, (corners) => SIGNED_CSS[shade(0.5 + meanOf(values, corners) / 4)]);
+  cells(pen, scene.nodes, stride, places, (corners) => SIGNED_CSS[shade(0.5 + meanOf(values, corners) / (2 * most))]);
+}
+
+// The |log-det| that gets the strongest colours: nearly the largest of all layers, so that layers can be compared.
+function largestStretching(frame) {
+  frame.stretching ??= Math.max(0.02, Float32Array.from(frame.arrays.grid_ladj.values, Math.abs).sort()[Math.floor(0.97 * frame.arrays.grid_ladj.values.length)]);
+  return frame.stretching;
 }
 
 function drawGrid(pen, size, scene, frame, depth, colour, stride) {
@@ -242,7 +249,7 @@ function drawCurves(pen, width, height, facts, colours) {
     stroke(pen, [[left, y], [right, y]]);
     pen.fillStyle = colours.faint;
     pen.textAlign = "right";
-    pen.fillText(value.toFixed(high - low < 0.5 ? 2 : 1), left - 6, y);
+    pen.fillText(Math.abs(value) >= 1000 ? value.toExponential(0) : value.toFixed(high - low < 0.5 ? 2 : 1), left - 6, y);
   }
   pen.textAlign = "right";
   pen.fillText(`step ${facts.step}`, right, height - 7);

@@ -107,7 +107,7 @@ def _drawing(frame: Message, run: Run) -> Any:
     picture = pixels.fromarray(VIRIDIS[frame.arrays["density"]]).resize((PIXELS, PIXELS), pixels.Resampling.BICUBIC)
     pen = drawing.Draw(picture, "RGBA")
     for line in _grid_lines(frame, run):
-        pen.line(line, fill=(255, 255, 255, 70), width=1)
+        pen.line(line, fill=(255, 255, 255, 48), width=1)
     header = frame.header
     best = f"   validation {header['best']:.3f}" if header.get("best") is not None else ""
     pen.text((10, PIXELS - 22), f"step {header['step']}{best}", fill=(255, 255, 255, 230))
