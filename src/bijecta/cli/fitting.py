@@ -17,7 +17,7 @@ from bijecta.cli.pictures import Run, write_pictures, write_report_of
 from bijecta.cli.problem import Problem
 from bijecta.cli.processes import as_launched, choose_device
 from bijecta.cli.progress import reporting
-from bijecta.cli.settings import parse_settings
+from bijecta.cli.settings import parse_settings, settle_recipe
 from bijecta.cli.streaming import read_any_problem
 from bijecta.data import Table, write_table
 from bijecta.distributions import Distribution
@@ -82,7 +82,8 @@ def follow(options: FitOptions, team: Team) -> None:
 def build_flow(problem: Problem, options: FitOptions, arguments: Mapping[str, Any], seed: int) -> Distribution:
     """Build the flow that the options ask for: a toy set needs no maps of its columns, a table does."""
     torch.manual_seed(seed)
-    device, columns, recipe = choose_device(options.device), problem.schema.columns, options.recipe
+    device, columns = choose_device(options.device), problem.schema.columns
+    recipe, arguments = settle_recipe(problem, options, arguments)
     if problem.toy is not None and all(c.kind == "real" for c in columns):
         return build(recipe, {"features": len(columns), **arguments}).to(device)
     schema, context = problem.schema.to_json(), len(problem.context)

@@ -54,7 +54,7 @@ class FitOptions:
     ] = False
     noise: Annotated[float | None, _option("Noise level of a toy set (default: its own).", _DATA)] = None
 
-    recipe: Annotated[str, _option("Kind of flow; see: bijecta recipes.", _MODEL)] = "nsf"
+    recipe: Annotated[str, _option("Kind of flow, or auto; see: bijecta recipes.", _MODEL)] = "nsf"
     integers: Annotated[
         str,
         _option("Whole numbers: exact, or with noise, which gives a bound.", _MODEL, metavar="exact|dequantised"),

@@ -8,9 +8,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from bijecta.cli.console import tell
 from bijecta.cli.options import FitOptions, did_you_mean, split_pairs
+from bijecta.cli.problem import Problem
 from bijecta.errors import InputError
-from bijecta.flows import RECIPES
+from bijecta.flows import RECIPES, choose_recipe
+from bijecta.flows.automatic import AUTO
 from bijecta.training import FitConfig
 
 FROM_DATA = ("features", "context", "circular")
@@ -39,8 +42,9 @@ def parse_settings(options: FitOptions) -> tuple[dict[str, Any], FitConfig]:
     Raises:
         typer.BadParameter: a name is unknown, or a value is of the wrong type or out of its range.
     """
-    known = recipe_settings(options.recipe)
-    recipe_types = get_type_hints(inspect.unwrap(RECIPES[options.recipe]))
+    recipe = "nsf" if options.recipe == AUTO else options.recipe  # what is chosen later takes the same arguments
+    known = recipe_settings(recipe)
+    recipe_types = get_type_hints(inspect.unwrap(RECIPES[recipe]))
     config_types = get_type_hints(FitConfig)
     arguments: dict[str, Any] = {}
     training = {name: getattr(options, name) for name in config_types if hasattr(options, name)}
@@ -50,11 +54,21 @@ def parse_settings(options: FitOptions) -> tuple[dict[str, Any], FitConfig]:
         elif name in config_types:
             training[name] = convert(name, text, config_types[name])
         else:
-            raise typer.BadParameter(_unknown(name, options.recipe, known), param_hint="--set")
+            raise typer.BadParameter(_unknown(name, recipe, known), param_hint="--set")
     try:
         return arguments, FitConfig(**training)
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def settle_recipe(problem: Problem, options: FitOptions, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Replace the recipe auto by one that suits the data, and say why; arguments that were set stay as they are."""
+    if options.recipe != AUTO:
+        return options.recipe, arguments
+    choice = choose_recipe(problem.schema, problem.training_rows, context=len(problem.context))
+    if not options.quiet:
+        tell(f"\n{AUTO} chose {choice.recipe}.\n" + "\n".join(f"  {reason}" for reason in choice.reasons))
+    return choice.recipe, {**choice.arguments, **arguments}
 
 
 def convert(name: str, text: str, kind: Any) -> Any:

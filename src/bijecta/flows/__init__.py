@@ -1,5 +1,6 @@
 """Flows, and the recipes that build them."""
 
+from bijecta.flows.automatic import Choice, choose_recipe
 from bijecta.flows.conditional import ConditionalSamples, conditional_sample
 from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.flows.continuous import cnf, solver_error
@@ -13,12 +14,14 @@ from bijecta.flows.tabular import inner_flow, inner_rows, table
 
 __all__ = [
     "RECIPES",
+    "Choice",
     "ConditionalSamples",
     "ConditionedFlow",
     "Flow",
     "bernstein",
     "bnaf",
     "build",
+    "choose_recipe",
     "circular_nsf",
     "cnf",
     "conditional_sample",

@@ -23,7 +23,7 @@ def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]
     """Enter a function into `RECIPES`, and have what it returns remember the call as ``.recipe``.
 
     The record {"name": ..., "arguments": {...}} holds every argument, defaults too, so that a saved model does not
-    change when a default does.
+    change when a default does. A recipe that passes the call on to another one keeps the record of that one.
     """
     signature = inspect.signature(function)
 
@@ -33,7 +33,8 @@ def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]
         bound.apply_defaults()
         _check_counts(function.__name__, bound.arguments)
         built = function(*args, **kwargs)
-        built.recipe = {"name": function.__name__, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
+        if getattr(built, "recipe", None) is None:
+            built.recipe = {"name": function.__name__, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
         return built
 
     _RECIPES[function.__name__] = recorded

@@ -10,6 +10,7 @@ from bijecta.bijections import Bijection, Chain, Indexed, Log, Logit, Regress, W
 from bijecta.data.schema import Column, Schema
 from bijecta.distributions import CategoricalHead, CountHead, Dequantised, Discrete, Distribution, Head, Mixed
 from bijecta.errors import InputError
+from bijecta.flows.automatic import AUTO, choose_recipe
 from bijecta.flows.flow import Flow
 from bijecta.flows.parts import choose
 from bijecta.flows.registry import build, recipe
@@ -38,7 +39,8 @@ def table(
     Args:
         schema: the columns, as `Schema.to_json` gives them.
         context: number of context features.
-        recipe: name of the recipe for the continuous columns together. Periodic columns take circular_nsf.
+        recipe: name of the recipe for the continuous columns together, or "auto": `choose_recipe` for many rows.
+            Periodic columns take circular_nsf.
         arguments: further arguments of that recipe; its ``hidden`` holds for the discrete columns too.
         integers: "exact", or "dequantised": among the continuous columns, with uniform noise, which makes log_prob
             a bound.
@@ -57,6 +59,10 @@ def table(
         >>> bool((table(columns.to_json()).sample(100)[:, 0] > 0).all())
         True
     """
+    if recipe == AUTO:
+        chosen = choose_recipe(schema, None, context=context)
+        options = {**chosen.arguments, **(arguments or {})}
+        return table(schema, context=context, recipe=chosen.recipe, arguments=options, integers=integers)
     columns = Schema.from_json(dict(schema)).columns
     kinds = choose("integers", integers, DISCRETE)
     discrete = [number for number, column in enumerate(columns) if column.kind in kinds]
