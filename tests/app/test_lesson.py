@@ -111,6 +111,14 @@ def test_a_diverging_run_fails_with_cause_and_cure():
     trainer.close()
 
 
+def test_even_a_fault_in_the_lab_is_said(tiny, monkeypatch):
+    monkeypatch.setattr("bijecta.app.lesson.make_scene", lambda *_: 1 / 0)
+    trainer = ThreadTrainer(tiny)
+    wait_until_final(trainer)
+    assert "ZeroDivisionError" in trainer.latest.header["message"]
+    trainer.close()
+
+
 def run_script(text, tmp_path):
     path = tmp_path / "run.py"
     path.write_text(text, encoding="utf8")

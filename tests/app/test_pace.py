@@ -7,8 +7,8 @@ import pytest
 from bijecta.app.pace import Pace
 
 
-def after(*commands, paused=False):
-    pace = Pace(paused=paused)
+def after(*commands):
+    pace = Pace()
     for command in commands:
         pace.inbox.put({"do": command} if isinstance(command, str) else command)
     pace.listen(step=7)

@@ -59,7 +59,7 @@ def frame(state):
 
 def test_a_run_is_watched_and_steered(runs, run, connect):
     with connect(run.key) as socket:
-        scene = until(socket, lambda message: True)
+        scene = until(socket, lambda _: True)
         assert scene.header["kind"] == "scene", "first of all, what all frames share"
         assert until(socket, frame("idle")).arrays["density"].shape == (64, 64)
         assert run.watchers == 1

@@ -10,7 +10,12 @@ import pytest
 from bijecta.app.trainer import launch, retire
 from bijecta.cli import main
 
-STARTS = "import sys; {before}; sys.argv = ['app', '--no-browser', '--port', '{port}']; import runpy; runpy.run_module('bijecta.app', run_name='__main__')"
+STARTS = """
+import runpy, sys
+{before}
+sys.argv = ["app", "--no-browser", "--port", "{port}"]
+runpy.run_module("bijecta.app", run_name="__main__")
+"""
 
 
 def start(port=0, before="pass"):
@@ -37,7 +42,7 @@ def test_a_port_in_use_is_named():
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere the app is a child process")
 def test_the_command_becomes_the_app(monkeypatch):
     seen = []
-    monkeypatch.setattr(os, "execv", lambda path, command: seen.append(command) or sys.exit(0))
+    monkeypatch.setattr(os, "execv", lambda _, command: seen.append(command) or sys.exit(0))
     assert main(["app", "--port", "8600", "--no-browser"]) == 0
     assert seen[0][1:] == ["-m", "bijecta.app", "--port", "8600", "--address", "127.0.0.1", "--no-browser"]
 

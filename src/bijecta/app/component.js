@@ -141,6 +141,7 @@ class Lab {
     this.find("rate").value = 0;
     this.find("factor").textContent = "× 1";
     this.badge("starting", "starting …");
+    this.card("", "", "note");
     if (this.data.next && this.data.next !== this.run) {
       this.send({ do: "stop" });
       this.connect(this.data.next, () => this.send({ do: "run" }));

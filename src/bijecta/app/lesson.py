@@ -1,6 +1,7 @@
 """A run of `fit` that can be watched and steered, and that afterwards answers questions about the flow."""
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -45,7 +46,6 @@ class Lesson:
         settings: of the run.
         publish: takes every `Message`; called in the thread that trains.
         points: rows of an uploaded table, of shape (N, 2).
-        paused: whether to wait before the first step.
     """
 
     def __init__(
@@ -54,10 +54,9 @@ class Lesson:
         publish: Callable[[Message], None],
         *,
         points: Points | None = None,
-        paused: bool = False,
     ) -> None:
         self.settings, self.points, self.send = settings, points, publish
-        self.pace, self.curves = Pace(paused=paused), Curves()
+        self.pace, self.curves = Pace(), Curves()
         self.state, self.message, self.verdict = "idle", "", ""
         self.frames, self.due = 0, 0.0
         self.result: FitResult | None = None
@@ -80,6 +79,9 @@ class Lesson:
                 self._train()
         except BijectaError as error:
             self._finish("failed", str(error))
+        except Exception as error:  # whatever it is, the page says so and does not wait for ever
+            logging.getLogger(__name__).exception("A run of the Lab failed")
+            self._finish("failed", f"Something broke ({type(error).__name__}: {error}). Try other settings.")
         while attend and not self.pace.closed:
             self._attend(3600.0)
 

@@ -15,15 +15,12 @@ class Pace:
 
     Commands are dictionaries with "do": "pause", "resume", "step", "slow" (with "on"), "rate" (with "factor"), "stop",
     "close". Any thread may put them into the inbox; `wait` obeys them in the thread that trains.
-
-    Args:
-        paused: whether the run waits for "resume" or "step" before its first step.
     """
 
-    def __init__(self, *, paused: bool = False) -> None:
+    def __init__(self) -> None:
         self.inbox: queue.Queue[Command] = queue.Queue()
         self.questions: list[Command] = []
-        self.paused, self.slow, self.stopped, self.closed = paused, False, False, False
+        self.paused, self.slow, self.stopped, self.closed = False, False, False, False
         self.single_steps = 0
         self.factor, self.factors = 1.0, list[tuple[int, float]]()
         self.seconds_waited = 0.0

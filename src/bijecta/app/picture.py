@@ -15,7 +15,6 @@ from bijecta.flows import Flow
 PIXELS = 64
 NODES = 33
 POINTS = 300
-TEST_ROWS = 2000
 
 
 @dataclass(frozen=True)

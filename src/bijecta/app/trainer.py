@@ -30,14 +30,12 @@ class Trainer(ABC):
         scene: what all pictures of the run share; None until it is known.
         latest: the newest frame; None until there is one.
         history: frames of the whole run, evenly thinned.
-        changes: counts the messages, so that a reader notices new ones.
     """
 
     def __init__(self) -> None:
         self.scene: Message | None = None
         self.latest: Message | None = None
         self.history = Thinned(LEAST_HISTORY)
-        self.changes = 0
         self._lock = threading.Lock()
         self._numbers, self._asked = count(1), dict[int, Future[Message]]()
 
@@ -105,7 +103,6 @@ class Trainer(ABC):
                 future = self._asked.pop(int(message.header["id"]), None)
                 if future is not None and future.set_running_or_notify_cancel():
                     future.set_result(message)
-            self.changes += 1
 
     def end_with(self, explanation: str) -> None:
         """Say that nothing more will come, and why."""

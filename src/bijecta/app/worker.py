@@ -33,7 +33,6 @@ def main() -> None:
         RunSettings.from_json(record["settings"]),
         lambda message: write_message(output, message),
         points=from_wire(record),
-        paused=bool(record.get("paused", False)),
     )
     threading.Thread(target=_listen, args=(sys.stdin.buffer, lesson), daemon=True).start()
     with suppress(BrokenPipeError):  # the server has gone

@@ -4,8 +4,9 @@ import streamlit as st
 
 from bijecta.app.component import live_view
 from bijecta.app.forms import settings_form
-from bijecta.app.registry import RUNS, Run, Tab
+from bijecta.app.registry import RUNS, Run
 from bijecta.app.settings import OPENING, RunSettings
+from bijecta.app.tabs import this_tab
 from bijecta.app.trainer import FINAL
 from bijecta.errors import BijectaError
 
@@ -55,9 +56,9 @@ def _runs(settings: RunSettings) -> tuple[Run, Run | None]:
     shown = RUNS.runs.get(st.session_state.get(SHOWN, ""))
     if shown is None or (shown.settings != settings and not _is_busy(shown)):
         _drop(SHOWN)
-        shown = RUNS.open(settings, _tab())
+        shown = RUNS.open(settings, this_tab())
         st.session_state[SHOWN] = shown.key
-    shown.tab = _tab()  # after a lost connection it is another one
+    shown.tab = this_tab()  # after a lost connection it is another one
     return shown, _pending(shown, settings)
 
 
@@ -67,7 +68,7 @@ def _pending(shown: Run, settings: RunSettings) -> Run | None:
         _drop(PENDING)
         pending = None
     if pending is None and shown.settings != settings:
-        pending = RUNS.open(settings, _tab())
+        pending = RUNS.open(settings, this_tab())
         st.session_state[PENDING] = pending.key
     return pending
 
@@ -78,8 +79,3 @@ def _is_busy(run: Run) -> bool:
 
 def _drop(name: str) -> None:
     RUNS.close(st.session_state.pop(name, ""))
-
-
-@st.cache_resource(scope="session", on_release=RUNS.depart, show_spinner=False)
-def _tab() -> Tab:
-    return RUNS.enter()
