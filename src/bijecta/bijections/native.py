@@ -87,6 +87,8 @@ class _Description:
         try:
             features = _features(layers)
             steps = [self._step(layer, features) for layer in layers]
+            if not all(_points_inside(step, features, self.context) for step in steps):
+                raise _NotNative  # a damaged file: the plain layers will say so, native code would read anywhere
             # Without a conditioner there is nothing to gain.
             if any(step.kind == "conditioned" for step in steps) and not self._hooked():
                 self.program = Program(steps, features, self.context)
@@ -227,3 +229,9 @@ def _features(layers: Iterable[Bijection]) -> int:
         if isinstance(layer, Autoregressive):
             return len(layer.columns)
     raise _NotNative
+
+
+def _points_inside(step: Step, features: int, context: int) -> bool:
+    """Tell whether all indices, which are buffers that a file can bring, are those of features or contexts."""
+    inputs = all(0 <= index < features + context for index in step.inputs)
+    return inputs and all(0 <= index < features for index in step.transformed)
