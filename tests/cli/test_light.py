@@ -4,7 +4,22 @@ import json
 
 from cli.conftest import finish, spawn
 
-COMMANDS = ["demo", "fit", "sample", "score", "check", "info", "report", "toys", "recipes", "doctor"]
+COMMANDS = [
+    "demo",
+    "fit",
+    "sample",
+    "score",
+    "check",
+    "info",
+    "report",
+    "toys",
+    "recipes",
+    "doctor",
+    "export",
+    "serve",
+    "card",
+    "app",
+]
 HEAVY = ["torch", "matplotlib", "pyarrow", "numpy", "h5py", "safetensors"]
 
 HELP = """

@@ -19,7 +19,21 @@ OPTIONAL = {
     "matplotlib": ("plots", "pictures and reports"),
     "rich": ("cli", "the command line"),
     "typer": ("cli", "the command line"),
+    "streamlit": ("app", "the Lab"),
+    "sklearn": ("sklearn", "estimators"),
+    "onnx": ("onnx", "export to ONNX"),
+    "onnxruntime": ("onnx", "running ONNX files"),
+    "fastapi": ("serve", "the service"),
+    "uvicorn": ("serve", "the service"),
+    "optuna": ("tune", "tuning"),
+    "huggingface_hub": ("hub", "model hubs"),
+    "tensorboard": ("track", "training curves in TensorBoard"),
+    "sbi": ("inference", "simulation-based inference"),
+    "uproot": ("hep", "ROOT files"),
+    "vegas": ("hep", "integration"),
+    "pythia8mc": ("pythia", "simulated collisions"),
 }
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name on the index is another
 
 
 def run_doctor(*, json: bool) -> None:
@@ -56,7 +70,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _package(name: str) -> str | None:
-    return importlib.metadata.version(name) if find_spec(name) else None
+    return importlib.metadata.version(DISTRIBUTIONS.get(name, name)) if find_spec(name) else None
 
 
 def _cure(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from bijecta.data.formats import _damage_named, table_from_arrow
+from bijecta.data.formats import damage_named, table_from_arrow
 from bijecta.data.table import Table, check_names, table_from_array, table_from_arrays
 from bijecta.errors import FileFormatError, InputError, require
 
@@ -42,14 +42,14 @@ class ParquetBlocks(BlockFile):
     def __init__(self, path: str) -> None:
         self.path = path
         self._parquet = require("pyarrow.parquet", extra="data", purpose="Reading Parquet files")
-        with _damage_named(path, "Parquet"), self._parquet.ParquetFile(path) as file:
+        with damage_named(path, "Parquet"), self._parquet.ParquetFile(path) as file:
             self._footer, self.names = file.metadata, tuple(file.schema_arrow.names)
         check_names(self.names)
         self.sizes = tuple(self._footer.row_group(k).num_rows for k in range(self._footer.num_row_groups))
 
     def read(self, block: int, names: Sequence[str]) -> Table:
         """Read one row group; the footer is known already."""
-        with _damage_named(self.path, "Parquet"), self._parquet.ParquetFile(self.path, metadata=self._footer) as file:
+        with damage_named(self.path, "Parquet"), self._parquet.ParquetFile(self.path, metadata=self._footer) as file:
             return table_from_arrow(file.read_row_group(block, columns=list(names)))
 
 
@@ -68,7 +68,7 @@ class NumpyBlocks(BlockFile):
         return table_from_array(np.array(self._mapped()[block * ROWS :][: self.sizes[block]])).select(names)
 
     def _mapped(self) -> Any:
-        with _damage_named(self.path, "a NumPy file without Python objects"):
+        with damage_named(self.path, "a NumPy file without Python objects"):
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
 
@@ -79,7 +79,7 @@ class Hdf5Blocks(BlockFile):
     def __init__(self, path: str, entry: str) -> None:
         self.path, self._entry = path, entry or "/"
         self._h5py = require("h5py", extra="data", purpose="Reading HDF5 files")
-        with _damage_named(path, "HDF5"), self._h5py.File(path, "r") as file:
+        with damage_named(path, "HDF5"), self._h5py.File(path, "r") as file:
             lengths = [node.shape[0] for node in self._datasets(file).values() if node.shape]
         if not lengths:
             raise FileFormatError(f"{path}::{self._entry} has no datasets with rows. Pick a group with file::group.")
@@ -92,7 +92,7 @@ class Hdf5Blocks(BlockFile):
         return self._slice(block * ROWS, block * ROWS + self.sizes[block]).select(names)
 
     def _slice(self, start: int, stop: int) -> Table:
-        with _damage_named(self.path, "HDF5"), self._h5py.File(self.path, "r") as file:
+        with damage_named(self.path, "HDF5"), self._h5py.File(self.path, "r") as file:
             arrays = {
                 name: self._read(node, slice(start, stop) if node.shape[0] == self._rows else slice(None))
                 for name, node in self._datasets(file).items()

@@ -13,10 +13,10 @@ import numpy as np
 from bijecta.data.background import in_background
 from bijecta.data.blocks import BLOCK_SUFFIXES, find_files, open_blocks
 from bijecta.data.files import write_atomically
-from bijecta.data.formats import DELIMITERS, _damage_named, _header, read_delimited
+from bijecta.data.formats import DELIMITERS, damage_named, header_names, read_delimited
 from bijecta.data.reading import read_table
 from bijecta.data.table import AnyArray, Table
-from bijecta.data.writing import _arrow, _text, _write_all, write_table
+from bijecta.data.writing import arrow_table, csv_text, write_all, write_table
 from bijecta.errors import InputError, require
 
 TEXT_BYTES = 2**26  # of CSV at once
@@ -78,10 +78,10 @@ def _read_text(path: Path) -> Iterator[Table]:
     """Read lines in pieces; each further piece gets the header, so that one reader does for all."""
     compressed = path.suffix.lower() == ".gz"
     delimiter = DELIMITERS[Path(path.stem if compressed else path).suffix.lower()]
-    with _damage_named(str(path), "text"), gzip.open(path) if compressed else path.open("rb") as file:
+    with damage_named(str(path), "text"), gzip.open(path) if compressed else path.open("rb") as file:
         piece = _lines(file)
         header = piece.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0] + b"\n"
-        named = bool(header.strip()) and _header(header, delimiter)[1]
+        named = bool(header.strip()) and header_names(header, delimiter)[1]
         yield read_delimited(piece, str(path), delimiter)
         while piece := _lines(file):
             if piece.strip():
@@ -146,8 +146,8 @@ def _collected(tables: Iterator[Table], names: Sequence[str]) -> dict[str, AnyAr
 def _write_text(file: BinaryIO, tables: Iterator[Table], delimiter: str) -> None:
     begin = 0
     for table in tables:
-        _write_all(file, _text(table, delimiter)[begin:])
-        begin = len(_text(Table(table.names, {n: c[:0] for n, c in table.columns.items()}), delimiter))  # the header
+        write_all(file, csv_text(table, delimiter)[begin:])
+        begin = len(csv_text(Table(table.names, {n: c[:0] for n, c in table.columns.items()}), delimiter))  # the header
     file.flush()
 
 
@@ -158,11 +158,11 @@ def _write_packed(file: BinaryIO, tables: Iterator[Table], delimiter: str) -> No
 
 def _write_parquet(file: BinaryIO, tables: Iterator[Table]) -> None:
     parquet = require("pyarrow.parquet", extra="data", purpose="Writing Parquet files")
-    first: Any = _arrow(next(tables))
+    first: Any = arrow_table(next(tables))
     with parquet.ParquetWriter(file, first.schema) as writer:
         writer.write_table(first)
         for table in tables:
-            writer.write_table(_arrow(table))
+            writer.write_table(arrow_table(table))
 
 
 def _write_npy(file: BinaryIO, tables: Iterator[Table]) -> None:

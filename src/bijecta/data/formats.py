@@ -19,7 +19,7 @@ _LARGEST_BLOCK = 2**31 - 1
 
 
 @contextmanager
-def _damage_named(path: str, kind: str) -> Iterator[None]:
+def damage_named(path: str, kind: str) -> Iterator[None]:
     """Turn whatever a foreign parser raises about a file's content into one clear error."""
     try:
         yield
@@ -34,7 +34,7 @@ def _damage_named(path: str, kind: str) -> Iterator[None]:
 
 def read_bytes(path: str, *, compressed: bool) -> bytes:
     """Return the content of a file, unpacked if it is compressed with gzip."""
-    with _damage_named(path, "gzip" if compressed else "text"):
+    with damage_named(path, "gzip" if compressed else "text"):
         if compressed:
             with gzip.open(path, "rb") as packed:
                 return packed.read()
@@ -55,9 +55,9 @@ def read_delimited(data: bytes, path: str, delimiter: str) -> Table:
         raise FileFormatError(f"{path} is empty. Expected a header line and rows of values.")
     if not delimiter:
         delimiter, data = _guess_delimiter(data)
-    names, has_header = _header(data, delimiter)
+    names, has_header = header_names(data, delimiter)
     check_names(names)
-    with _damage_named(path, "delimited text"):
+    with damage_named(path, "delimited text"):
         table = pyarrow_csv.read_csv(
             require("pyarrow", extra="data", purpose="Reading CSV files").BufferReader(data),
             read_options=pyarrow_csv.ReadOptions(
@@ -80,7 +80,7 @@ def _guess_delimiter(data: bytes) -> tuple[str, bytes]:
     return "\t", b"\n".join(b"\t".join(line.split()) for line in data.splitlines())
 
 
-def _header(data: bytes, delimiter: str) -> tuple[list[str], bool]:
+def header_names(data: bytes, delimiter: str) -> tuple[list[str], bool]:
     """Return the column names, and whether the first line held them; a line of numbers is no header."""
     line = data.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
     fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
@@ -103,7 +103,7 @@ def _is_number(field: str) -> bool:
 def read_parquet(path: str) -> Table:
     """Read a Parquet file."""
     parquet = require("pyarrow.parquet", extra="data", purpose="Reading Parquet files")
-    with _damage_named(path, "Parquet"), open(path, "rb") as file:
+    with damage_named(path, "Parquet"), open(path, "rb") as file:
         table = parquet.read_table(file)
     return table_from_arrow(table)
 
@@ -142,7 +142,7 @@ def _from_arrow_column(name: str, column: Any) -> AnyArray:
 def read_numpy(path: str, entry: str = "") -> Table:
     """Read an .npy or .npz file; pickled Python objects are refused, as loading them can run foreign code."""
     # The file is opened here because numpy.load leaves it open when it is no valid archive.
-    with _damage_named(path, "a NumPy file without Python objects"), open(path, "rb") as file:
+    with damage_named(path, "a NumPy file without Python objects"), open(path, "rb") as file:
         content = np.load(file, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return table_from_array(content)
@@ -158,7 +158,7 @@ def read_numpy(path: str, entry: str = "") -> Table:
 def read_hdf5(path: str, entry: str = "") -> Table:
     """Read the datasets of an HDF5 file's root or of one group, or a single dataset."""
     h5py = require("h5py", extra="data", purpose="Reading HDF5 files")
-    with _damage_named(path, "HDF5"), h5py.File(path, "r") as file:
+    with damage_named(path, "HDF5"), h5py.File(path, "r") as file:
         if entry and entry not in file:
             raise InputError(f"{path} has no entry {entry!r}. Entries: {', '.join(_all_datasets(h5py, file))}.")
         node = file[entry or "/"]

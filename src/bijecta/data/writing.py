@@ -55,14 +55,14 @@ def write_table(
     table = Table(tuple(columns), columns).select(names)
     if os.fspath(path) == "-":
         target = stream or sys.stdout.buffer
-        _write_all(target, _text(table, ","))
+        write_all(target, csv_text(table, ","))
         target.flush()
         return
     content = _encode(table, Path(path))
     write_atomically(path, lambda file: file.write(content))
 
 
-def _write_all(file: BinaryIO, content: bytes) -> None:
+def write_all(file: BinaryIO, content: bytes) -> None:
     """Write until everything is written: an unbuffered pipe may take only a part at a time."""
     rest = memoryview(content)
     while rest:
@@ -77,17 +77,18 @@ def _encode(table: Table, path: Path) -> bytes:
     if (suffix if not compressed else suffix + ".gz") not in _SUFFIXES:
         raise InputError(f"Cannot write {path}: the extension must be one of {', '.join(_SUFFIXES)}.")
     if suffix in DELIMITERS:
-        text = _text(table, DELIMITERS[suffix])
+        text = csv_text(table, DELIMITERS[suffix])
         return gzip.compress(text, mtime=0) if compressed else text
     return {".parquet": _parquet, ".npy": _npy, ".npz": _npz}.get(suffix, _hdf5)(table)
 
 
-def _text(table: Table, delimiter: str) -> bytes:
+def csv_text(table: Table, delimiter: str) -> bytes:
+    """Return the rows as text, without the header."""
     pyarrow_csv = require("pyarrow.csv", extra="data", purpose="Writing CSV files")
     options = pyarrow_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="needed")
     buffer = io.BytesIO()
     buffer.write((delimiter.join(_quote(name, delimiter) for name in table.names) + "\n").encode())
-    pyarrow_csv.write_csv(_arrow(table), buffer, options)
+    pyarrow_csv.write_csv(arrow_table(table), buffer, options)
     return buffer.getvalue()
 
 
@@ -97,7 +98,8 @@ def _quote(name: str, delimiter: str) -> str:
     return name
 
 
-def _arrow(table: Table) -> object:
+def arrow_table(table: Table) -> object:
+    """Return the table as pyarrow's."""
     pyarrow = require("pyarrow", extra="data", purpose="Writing CSV and Parquet files")
     return pyarrow.table({name: pyarrow.array(np.ascontiguousarray(table.columns[name])) for name in table.names})
 
@@ -105,7 +107,7 @@ def _arrow(table: Table) -> object:
 def _parquet(table: Table) -> bytes:
     parquet = require("pyarrow.parquet", extra="data", purpose="Writing Parquet files")
     buffer = io.BytesIO()
-    parquet.write_table(_arrow(table), buffer)
+    parquet.write_table(arrow_table(table), buffer)
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bijecta.diagnostics.drawing import Rows, as_array
-from bijecta.diagnostics.metrics import Array, _kolmogorov_tail
+from bijecta.diagnostics.metrics import Array, kolmogorov_tail
 from bijecta.distributions import DiagonalNormal, Normal, UniformBox
 from bijecta.errors import InputError, ShapeError
 from bijecta.flows import Flow
@@ -274,4 +274,4 @@ def _uniform_p_value(values: Array) -> float:
     steps = np.arange(n + 1) / n
     distance = float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
     # Stephens' correction for small samples, as in the two-sample test.
-    return _kolmogorov_tail(distance * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)))
+    return kolmogorov_tail(distance * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)))

@@ -247,10 +247,10 @@ def _ks(a: Array, b: Array) -> KolmogorovSmirnov:
     n = len(a) * len(b) / (len(a) + len(b))
     # Stephens' correction makes the asymptotic series good for small sets too.
     scaled = distance * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n))
-    return KolmogorovSmirnov(distance, _kolmogorov_tail(scaled))
+    return KolmogorovSmirnov(distance, kolmogorov_tail(scaled))
 
 
-def _kolmogorov_tail(scaled: float) -> float:
+def kolmogorov_tail(scaled: float) -> float:
     """Sum the tail probability 2 sum (-1)^(k-1) exp(-2 k^2 t^2); below t = 0.3 it is 1 to nine digits."""
     if scaled < 0.3:
         return 1.0

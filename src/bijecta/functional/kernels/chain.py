@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.library import library
-from bijecta.functional.kernels.spline import _SUFFIX, SplineSettings, _address, _in_memory, _NativeSpline
+from bijecta.functional.kernels.spline import SUFFIX, NativeSpline, SplineSettings, address_of, in_memory
 
 KINDS = ("standardise", "act_norm", "matrix", "lu", "permute", "conditioned")
 MAPS = ("additive", "affine", "spline")
@@ -109,7 +109,7 @@ class Program:
             tensors=ctypes.addressof(addresses),
             **settings,
         )
-        return getattr(native, name)(ctypes.byref(described), *map(_address, others))
+        return getattr(native, name)(ctypes.byref(described), *map(address_of, others))
 
     def _step(self, step: Step) -> "_NativeStep":
         layers = (_NativeLayer * len(step.layers))(*map(self._layer, step.layers))
@@ -126,7 +126,7 @@ class Program:
             ctypes.addressof(layers),
             (ctypes.c_int32 * 4)(*step.tensors),
             step.log_scale_limit,
-            _describe(step.spline) if step.spline else _NativeSpline(),
+            _describe(step.spline) if step.spline else NativeSpline(),
         )
 
     def _layer(self, layer: Layer) -> "_NativeLayer":
@@ -144,8 +144,8 @@ def _tensors_of(step: Step) -> list[int]:
     return [*step.tensors, *(n for layer in step.layers for n in (layer.weight, layer.bias) if n >= 0)]
 
 
-def _describe(settings: SplineSettings) -> _NativeSpline:
-    return _NativeSpline(
+def _describe(settings: SplineSettings) -> NativeSpline:
+    return NativeSpline(
         bins=settings.bins,
         columns=1,
         bound=float(settings.bound),
@@ -221,11 +221,11 @@ def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence
 def _map(
     program: Program, name: str, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor], keep: Tensor | None
 ) -> Pair:
-    x = _in_memory(x)
-    context = None if context is None else _in_memory(context)
+    x = in_memory(x)
+    context = None if context is None else in_memory(context)
     y, ladj = torch.empty_like(x), x.new_empty(x.shape[:-1])
     others = (x, context, y, ladj, keep) if name == "forward" else (x, context, y, ladj)
-    program.call(f"chain_{name}{_SUFFIX[x.dtype]}", ladj.numel(), tensors, *others)
+    program.call(f"chain_{name}{SUFFIX[x.dtype]}", ladj.numel(), tensors, *others)
     return y, ladj
 
 
@@ -258,7 +258,7 @@ def _differentiate(
     gradients: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
     x, context, *tensors = inputs
-    g_z, g_ladj = (None if gradient is None else _in_memory(gradient) for gradient in gradients)
+    g_z, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wanted[0] else None
     g_context = torch.empty_like(context, memory_format=torch.contiguous_format) if wanted[1] else None
     # One piece of memory for all: the gradients of parameters lie behind each other.
@@ -266,7 +266,7 @@ def _differentiate(
     parts = [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
     addresses = (ctypes.c_void_p * len(parts))(*[part.data_ptr() for part in parts])
     program.call(
-        f"chain_gradient{_SUFFIX[x.dtype]}",
+        f"chain_gradient{SUFFIX[x.dtype]}",
         x.numel() // program.features,
         tensors,
         keep,
@@ -313,7 +313,7 @@ class _NativeStep(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("inputs", "transformed", "layers")),
         ("tensors", ctypes.c_int32 * 4),
         ("log_scale_limit", ctypes.c_double),
-        ("spline", _NativeSpline),
+        ("spline", NativeSpline),
     )
 
 

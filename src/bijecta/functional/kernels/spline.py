@@ -25,7 +25,7 @@ class SplineSettings(NamedTuple):
     min_slope: float
 
 
-_SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
+SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
 
@@ -101,7 +101,7 @@ def _differentiate_plainly(
 # --- the boundary to native code ---------------------------------------------------------------------------------
 
 
-class _NativeSpline(ctypes.Structure):
+class NativeSpline(ctypes.Structure):
     """`struct Spline` of csrc/rational_quadratic.cpp."""
 
     _fields_ = (
@@ -121,7 +121,7 @@ class _NativeSpline(ctypes.Structure):
 
 
 def _map(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
-    x, params = _in_memory(x), _in_memory(params)
+    x, params = in_memory(x), in_memory(params)
     y, ladj = torch.empty_like(x), torch.empty_like(x)
     _call("rational_quadratic", settings, x, params, y, ladj)
     return y, ladj
@@ -130,8 +130,8 @@ def _map(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, T
 def _differentiate(
     x: Tensor, params: Tensor, settings: SplineSettings, gradients: tuple[Tensor | None, ...]
 ) -> tuple[Tensor, Tensor]:
-    x, params = _in_memory(x), _in_memory(params)
-    g_y, g_ladj = (None if gradient is None else _in_memory(gradient) for gradient in gradients)
+    x, params = in_memory(x), in_memory(params)
+    g_y, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x, g_params = torch.empty_like(x), torch.empty_like(params)
     _call("rational_quadratic_gradient", settings, x, params, g_y, g_ladj, g_x, g_params)
     return g_x, g_params
@@ -147,12 +147,12 @@ def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None
         columns = x.shape  # not one setting per column, but one per element
     bounds, one_bound = _split(bound, columns, x.dtype)
     circulars, one_circular = _split(circular, columns, torch.bool)
-    described = _NativeSpline(
+    described = NativeSpline(
         x.numel(),
         bins,
         columns.numel(),
-        _address(bounds),
-        _address(circulars),
+        address_of(bounds),
+        address_of(circulars),
         one_bound,
         min_bin,
         -math.log(min_slope),
@@ -161,21 +161,22 @@ def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None
         inverse,
         torch.get_num_threads(),
     )
-    function = getattr(native, name + _SUFFIX[x.dtype])
-    function(ctypes.byref(described), _address(x), *map(_address, others))
+    function = getattr(native, name + SUFFIX[x.dtype])
+    function(ctypes.byref(described), address_of(x), *map(address_of, others))
 
 
 def _split(setting: float | Tensor, columns: torch.Size, dtype: torch.dtype) -> tuple[Tensor | None, float]:
     """Give the native side an array of one entry per column, or one number."""
     if isinstance(setting, Tensor):
-        return _in_memory(setting.to(dtype).expand(columns)), 0
+        return in_memory(setting.to(dtype).expand(columns)), 0
     return None, setting
 
 
-def _in_memory(tensor: Tensor) -> Tensor:
+def in_memory(tensor: Tensor) -> Tensor:
     """Lay the numbers out one after the other, with their signs written out."""
     return tensor.resolve_neg().contiguous()
 
 
-def _address(tensor: Tensor | None) -> int | None:
+def address_of(tensor: Tensor | None) -> int | None:
+    """Return where the numbers of a tensor lie, or None."""
     return None if tensor is None else tensor.data_ptr()
