@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bijecta import __version__
-from bijecta.cli.options import FitOptions, command_of
+from bijecta.cli.options import FitOptions, TuneOptions, command_of
 
 app = typer.Typer(
     name="bijecta",
@@ -66,6 +66,19 @@ def _fit(options: FitOptions) -> None:
 
 
 app.command("fit")(command_of(FitOptions, _fit))
+
+
+def _tune(options: TuneOptions) -> None:
+    """Search for settings that fit better than the defaults, and write the best run's folder.
+
+    What is set here is not searched. A search that was killed goes on with --resume; several processes may share it.
+    """
+    from bijecta.cli.tuning import run_tune
+
+    run_tune(options)
+
+
+app.command("tune")(command_of(TuneOptions, _tune))
 
 
 @app.command()

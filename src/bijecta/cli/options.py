@@ -77,7 +77,9 @@ class FitOptions:
     device: Annotated[str, _option("Where to train.", _TRAINING, metavar="cpu|cuda|auto")] = "cpu"
     seed: Annotated[int, _option("Of splits, weights, noise and order.", _TRAINING, least=0)] = 0
 
-    out: Annotated[Path | None, _option("Run folder (default: runs/DATA-RECIPE).", _OUTPUT, "--out", "-o")] = None
+    out: Annotated[
+        Path | None, _option("Run folder (default: runs/DATA-RECIPE, or DATA-tuned).", _OUTPUT, "--out", "-o")
+    ] = None
     resume: Annotated[bool, _option("Go on with an unfinished run.", _OUTPUT, "--resume")] = False
     force: Annotated[bool, _option("Replace an existing run.", _OUTPUT, "--force")] = False
     json: Annotated[bool, _option("Print the metrics as JSON on stdout.", _OUTPUT, "--json")] = False
@@ -112,6 +114,18 @@ class FitOptions:
                 values = value if isinstance(value, list) else [value]
                 words += [word for each in values for word in (flag.replace("_", "-"), *_as_words(each))]
         return shlex.join([*words, "--resume"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(FitOptions):
+    """What a search is made of: a fit to begin with, and the time."""
+
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to search, this time.", rich_help_panel=_TRAINING)]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the search and its best run."""
+        return self.out or Path("runs") / f"{self.name}-tuned"
 
 
 def _as_words(value: Any) -> list[str]:
