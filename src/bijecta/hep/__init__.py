@@ -5,13 +5,24 @@ PyTorch alone.
 """
 
 from bijecta.hep.events import Events, check_events
+from bijecta.hep.generators import DrellYan, MuonPairs
+from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
+from bijecta.hep.generators_electroweak import Electroweak
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
 
 __all__ = [
     "Condition",
+    "DrellYan",
+    "Electroweak",
     "EventSchema",
     "Events",
+    "MuonDecay",
+    "MuonPairs",
     "Particle",
+    "SignedMixture",
+    "ThreeJets",
     "VariableParticles",
     "check_events",
+    "rambo",
+    "rambo_volume",
 ]
