@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from bijecta.errors import InputError
 from bijecta.hep import kinematics
 from bijecta.hep.events import Events
-from bijecta.hep.generators_arrays import columns_of, energies_of, log_density, provenance, random_angles
+from bijecta.hep.generators_arrays import columns_of, energies_of, log_density, provenance, random_angles, random_source
 from bijecta.hep.generators_electroweak import DOWN, LEPTON, PICOBARN, UP, Electroweak
 from bijecta.hep.schema import Condition, EventSchema, Particle
 
@@ -105,7 +105,7 @@ class MuonPairs:
             Events of a μ- and a μ+ with the condition "energy".
         """
         energies = energies_of(n, energy, low=2.0 * MUON_MASS, high=np.inf)
-        x = self.draw(energies, np.random.default_rng(seed))
+        x = self.draw(energies, random_source(seed))
         momenta = pair_momenta(energies, np.zeros(n), x[:, 0], x[:, 1])
         return Events(_MUONS, momenta, condition={"energy": energies}, metadata=provenance(self, seed, (11, -11)))
 
@@ -203,7 +203,7 @@ class DrellYan:
             Events of a μ- and a μ+ with the condition "energy".
         """
         energies = energies_of(n, energy, *self.energy_range)
-        x = self.draw(energies, np.random.default_rng(seed))
+        x = self.draw(energies, random_source(seed))
         momenta = pair_momenta(*x.T)
         return Events(_MUONS, momenta, condition={"energy": energies}, metadata=provenance(self, seed, (2212, -2212)))
 

@@ -34,6 +34,11 @@ def log_density(density: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
     return np.where(positive, np.log(np.where(positive, density, 1.0)), -np.inf)
 
 
+def random_source(seed: int) -> np.random.Generator:
+    """Return a source of randomness that differs from ``default_rng(seed)``, with which people draw the energies."""
+    return np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+
+
 def random_angles(n: int, generator: np.random.Generator) -> FloatArray:
     """Draw n angles from the whole circle, in radians."""
     return generator.uniform(-np.pi, np.pi, n)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from bijecta.errors import InputError
 from bijecta.hep.events import Events
 from bijecta.hep.generators import MUON_MASS
-from bijecta.hep.generators_arrays import columns_of, energies_of, log_density, provenance
+from bijecta.hep.generators_arrays import columns_of, energies_of, log_density, provenance, random_source
 from bijecta.hep.kinematics import boost, mass
 from bijecta.hep.schema import Condition, EventSchema, Particle
 
@@ -103,7 +103,7 @@ class ThreeJets:
         Returns:
             Events of massless quark, antiquark and gluon with the condition "energy".
         """
-        energies, generator = energies_of(n, energy, 0.0, np.inf), np.random.default_rng(seed)
+        energies, generator = energies_of(n, energy, 0.0, np.inf), random_source(seed)
         x = self.draw(n, generator)
         fractions = np.column_stack([x, 2.0 - x.sum(axis=1)])
         cosine = 1.0 - 2.0 * (1.0 - fractions[:, 2]) / (x[:, 0] * x[:, 1])  # between quark and antiquark
@@ -179,7 +179,7 @@ class MuonDecay:
         Returns:
             Events of e-, ν_μ and ν̄_e in the rest frame of the muon.
         """
-        generator = np.random.default_rng(seed)
+        generator = random_source(seed)
         # (p_μ p_ν̄)(p_e p_ν) = m⁴ x̄ (1 - x̄) / 4 is largest at x̄ = ½.
         largest = 4.0 * FERMI_CONSTANT**2 * MUON_MASS**4
         found = np.empty((0, 3, 4))
@@ -247,14 +247,14 @@ class SignedMixture:
         Returns:
             Points (n, 2) and weights (n,), each +1 or -1.
         """
-        generator = np.random.default_rng(seed)
+        generator = random_source(seed)
         negative = generator.random(n) < self.fraction
         points = generator.standard_normal((n, 2)) * np.where(negative, self.width, 1.0)[:, None]
         return points, np.where(negative, -1.0, 1.0)
 
     def sample_unweighted(self, n: int, *, seed: int) -> FloatArray:
         """Draw n points of the density itself, without weights, shape (n, 2)."""
-        generator = np.random.default_rng(seed)
+        generator = random_source(seed)
         found = np.empty((0, 2))
         while len(found) < n:
             points = generator.standard_normal((2 * n + 16, 2))

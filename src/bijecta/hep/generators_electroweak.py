@@ -42,7 +42,7 @@ class Electroweak:
         ALEPH, DELPHI, L3, OPAL, SLD (2006), "Precision electroweak measurements on the Z resonance".
 
     Example:
-        >>> abs(Electroweak().propagator(91.1876**2)) > 10.0
+        >>> bool(abs(Electroweak().propagator(91.1876**2)) > 10.0)
         True
     """
 
