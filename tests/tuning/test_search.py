@@ -12,7 +12,7 @@ import optuna
 import pytest
 import torch
 
-from bijecta.data import Column, Schema, toy
+from bijecta.data import Column, Schema, split_rows, toy
 from bijecta.errors import FileFormatError, InputError, MissingDependencyError, ShapeError, TrainingDivergedError
 from bijecta.persistence import load
 from bijecta.training import FitConfig, FitResult, Progress
@@ -79,8 +79,6 @@ def test_the_best_is_no_worse_than_the_default_and_is_what_it_says(tmp_path):
     complete = [trial.loss for trial in tuned.trials if trial.state == "complete"]
     assert tuned.best.loss == tuned.result.best_loss == min(complete) <= tuned.trials[0].loss
     # The loss is that of the flow: the rows that the split of `fit` holds out, scored again.
-    from bijecta.data import split_rows
-
     _, held_out = split_rows(len(ROWS), 0.1, 3)
     again = -tuned.flow.log_prob(torch.as_tensor(ROWS[held_out], dtype=torch.float32)).mean()
     assert float(again.detach()) == pytest.approx(tuned.best.loss, abs=1e-5)
@@ -124,6 +122,18 @@ def test_if_all_diverge_that_is_the_error(tmp_path, monkeypatch):
     with pytest.raises(TrainingDivergedError, match="NaN at step 7"):
         search.best()
 
+
+START = """
+from pathlib import Path
+import sys
+import numpy as np
+from bijecta.data import Column, Schema
+from bijecta.tuning import Candidate
+from bijecta.tuning.job import Job
+from bijecta.tuning.search import Search
+schema = Schema((Column("x0", "real"), Column("x1", "real")))
+Search(Job(np.ones((300, 2)), None, None, schema), Candidate(), Path(sys.argv[1]))
+"""
 
 CHILD = """
 import os, signal, sys
@@ -179,6 +189,15 @@ def test_what_another_process_is_doing_is_left_alone(tmp_path, monkeypatch):
     assert mine.candidate != search.start
     assert search.trials()[0].state == "running"
     search.study.tell(trial, 1.0)
+
+
+def test_processes_may_begin_together(tmp_path):
+    """They make the same tables in the same moment."""
+    words = [sys.executable, "-c", START, str(tmp_path / "study.db")]
+    options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(words, **options) for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
 
 
 def test_other_rows_or_another_seed_do_not_fit_a_study(tmp_path):

@@ -1,7 +1,10 @@
 """What is kept of a search: the study file with all trials, and the model of the best one."""
 
+import importlib
 import os
 import socket
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from bijecta.training import FitResult, Progress
 from bijecta.tuning.candidates import Candidate
 
 LOCK_SECONDS = 60  # how long to wait for another process that writes to the study file
+ATTEMPTS = 10  # to open a study that another process is making
 HERE = socket.gethostname()
 DIED = "its process ended before the trial did"
 
@@ -70,14 +74,24 @@ def open_study(path: Path) -> Any:
     spoken = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        connection = {"connect_args": {"timeout": LOCK_SECONDS}}
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=connection)
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=5)
-        return optuna.create_study(storage=storage, study_name="bijecta", load_if_exists=True, pruner=pruner)
+        return _open_together(optuna, path)
     except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
         raise FileFormatError(f"{path} is no study file of this version of Optuna. Choose another name.") from error
     finally:
         optuna.logging.set_verbosity(spoken)
+
+
+def _open_together(optuna: Any, path: Path) -> Any:
+    """Open the study although another process may be making the same tables in this moment."""
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=5)
+    connection = {"connect_args": {"timeout": LOCK_SECONDS}}
+    errors = importlib.import_module("sqlalchemy.exc")
+    for _ in range(ATTEMPTS):
+        with suppress(errors.OperationalError, errors.IntegrityError):
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=connection)
+            return optuna.create_study(storage=storage, study_name="bijecta", load_if_exists=True, pruner=pruner)
+        time.sleep(0.5)
+    raise FileFormatError(f"{path} can't be opened as a study. Choose another name.")
 
 
 def bury_the_dead(study: Any) -> None:

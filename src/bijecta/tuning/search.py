@@ -98,7 +98,7 @@ def tune(
         >>> from bijecta.training import FitConfig
         >>> from bijecta.tuning import Candidate, tune
         >>> start = Candidate(arguments={"layers": 1, "hidden": [8]}, config=FitConfig(epochs=2))
-        >>> tuned = tune(torch.randn(100, 2), minutes=0.02, start=start)
+        >>> tuned = tune(torch.randn(100, 2), minutes=0.05, start=start)
         >>> tuned.best.loss <= tuned.trials[0].loss
         True
     """
@@ -142,7 +142,6 @@ class Search:
     """A search in a study file: its trials, and the best of them."""
 
     def __init__(self, job: Job, start: Candidate, path: Path) -> None:
-        self.began = time.monotonic()  # opening the study counts
         self._optuna = require("optuna", extra="tune", purpose="Tuning")
         self.job, self.start, self.folder = job, start, path.parent
         self.prepared = prepared(start, job.schema, len(job.x), job.context_features)
@@ -150,6 +149,7 @@ class Search:
         self._refuse_other_data(path)
         bury_the_dead(self.study)
         self._enqueue_prepared()
+        self.began = time.monotonic()
 
     def run(self, minutes: float) -> Iterator[Trial]:
         """Yield one trial after another until the time since the search was made is over."""
