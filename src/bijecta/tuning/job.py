@@ -83,5 +83,5 @@ class Job:
             if isinstance(part, Stream):
                 seen.update(part.fingerprint().encode())
             else:
-                seen.update(b"none" if part is None else np.ascontiguousarray(part).tobytes())
+                seen.update(b"none" if part is None else torch.as_tensor(part).detach().cpu().numpy().tobytes())
         return seen.hexdigest()
