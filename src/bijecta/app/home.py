@@ -5,7 +5,7 @@ import streamlit as st
 from PIL import Image
 
 from bijecta.app.colours import VIRIDIS
-from bijecta.app.views import lab
+from bijecta.app.views import compare, lab, learn
 
 # The canvas is the page: it gets the room that Streamlit leaves above and beside it.
 STYLE = """<style>
@@ -18,7 +18,11 @@ def show() -> None:
     """Show the chosen page."""
     st.set_page_config(page_title="bijecta · the Lab", page_icon=_icon(), layout="wide")
     st.html(STYLE)
-    pages = [st.Page(lab.page, title="Lab", icon=":material/science:", url_path="lab", default=True)]
+    pages = [
+        st.Page(lab.page, title="Lab", icon=":material/science:", url_path="lab", default=True),
+        st.Page(compare.page, title="Compare", icon=":material/compare:", url_path="compare"),
+        st.Page(learn.page, title="Learn", icon=":material/school:", url_path="learn"),
+    ]
     st.navigation(pages, position="top").run()
 
 
