@@ -8,6 +8,7 @@ from bijecta.hep.events import Events, check_events
 from bijecta.hep.generators import DrellYan, MuonPairs
 from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
 from bijecta.hep.generators_electroweak import Electroweak
+from bijecta.hep.pythia import from_pythia
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ThreeJets",
     "VariableParticles",
     "check_events",
+    "from_pythia",
     "rambo",
     "rambo_volume",
 ]
