@@ -19,80 +19,64 @@ struct Layer {
 
 enum class Direction { forward, inverse, gradient };
 
-// The weights of a layer in the order in which the products read them.
+// A layer, with what is computed once per call. Masked or permuted weights are copied into order; others are read in place.
 template <class T> struct PackedLayer {
     const Layer* layer;
-    int64_t in, out, stride;        // stride: inputs in whole vectors, for sums over rows
-    std::vector<int64_t> depth;     // how many inputs each panel of outputs sees
-    std::vector<int64_t> first;     // the first output that sees some input of each panel of inputs
-    Aligned<T> forward, backward;   // panels of outputs by input; panels of inputs by output
-    std::vector<T> bias;
+    int64_t in, out, stride;     // stride: inputs in whole vectors, for sums over rows
+    std::vector<int64_t> depth;  // how many inputs each panel of outputs sees
+    std::vector<int64_t> first;  // the first output that sees some input of each panel of inputs
+    std::vector<T> ordered;      // (out, in); empty where the weights are read in place
+    std::vector<T> ordered_bias;
 
     PackedLayer(const Layer& described, Direction direction)
         : layer(&described), in(described.in), out(described.out), stride(round_up(in, Vector<T>::lanes)) {
         for (int64_t o = 0; o < out; o += panel) depth.push_back(seen(std::min(out, o + panel) - 1));
-        if (direction == Direction::gradient) pack_backward();
-        else pack_forward();
+        for (int64_t k = 0, o = 0; direction == Direction::gradient && k < in; k += panel) {
+            while (o < out && seen(o) <= k) ++o;
+            first.push_back(o);
+        }
+        if (layer->columns || layer->rows || layer->seen) put_in_order();
     }
 
     int64_t row(int64_t o) const { return layer->rows ? layer->rows[o] : o; }
     int64_t column(int64_t k) const { return layer->columns ? layer->columns[k] : k; }
     int64_t seen(int64_t o) const { return layer->seen ? layer->seen[o] : in; }
-    const T* weights_of(int64_t o) const { return static_cast<const T*>(layer->weight) + row(o) * in; }
     int64_t gradient_size() const { return round_up(out, panel) * (stride + 1); }
+    const T* weights() const { return ordered.empty() ? static_cast<const T*>(layer->weight) : ordered.data(); }
+    const T* bias() const { return ordered_bias.empty() ? static_cast<const T*>(layer->bias) : ordered_bias.data(); }
+    const T* bias(int64_t o) const { return bias() ? bias() + o : nullptr; }
 
-    void pack_forward() {
-        forward = Aligned<T>(round_up(out, panel) * in);
-        bias.resize(round_up(out, panel));
+    void put_in_order() {
+        ordered.resize(out * in);
+        ordered_bias.resize(layer->bias ? out : 0);
         for (int64_t o = 0; o < out; ++o) {
-            const T* weights = weights_of(o);
-            T* to = forward.data() + o / panel * panel * in + o % panel;
-            for (int64_t k = 0; k < seen(o); ++k) to[k * panel] = weights[column(k)];
-            if (layer->bias) bias[o] = static_cast<const T*>(layer->bias)[row(o)];
-        }
-    }
-
-    void pack_backward() {
-        backward = Aligned<T>(round_up(in, panel) * out);
-        for (int64_t start = 0; start < in; start += panel) {
-            T* to = backward.data() + start * out;
-            int64_t o = 0;
-            while (o < out && seen(o) <= start) ++o;
-            first.push_back(o);
-            for (; o < out; ++o) {
-                const T* weights = weights_of(o);
-                const int64_t end = std::min(seen(o), start + panel);
-                for (int64_t k = start; k < end; ++k) to[o * panel + k - start] = weights[column(k)];
-            }
+            const T* weights = static_cast<const T*>(layer->weight) + row(o) * in;
+            for (int64_t k = 0; k < seen(o); ++k) ordered[o * in + k] = weights[column(k)];
+            if (layer->bias) ordered_bias[o] = static_cast<const T*>(layer->bias)[row(o)];
         }
     }
 
     // y = W x + b
-    void apply(const T* x, T* y) {
-        for (int64_t p = 0; p < int64_t(depth.size()); ++p) {
-            T* to = y + p * panel * tile_rows;
-            for (int o = 0; o < panel; ++o) std::fill_n(to + o * tile_rows, tile_rows, bias[p * panel + o]);
-            multiply_panel<T>(forward.data() + p * panel * in, depth[p], x, to);
+    void apply(const T* x, T* y) const {
+        for (int64_t o = 0; o < out; o += panel) {
+            multiply<T>(out - o, {weights() + o * in, 1, in}, depth[o / panel], x, bias(o), y + o * tile_rows);
         }
     }
 
     // The outputs [start, end) alone; of x, only what they see needs to be known.
-    void apply_some(const T* x, T* y, int64_t start, int64_t end) {
-        while (start < end) {
-            const int64_t count = std::min(end - start, panel - start % panel);
-            for (int64_t o = start; o < start + count; ++o) std::fill_n(y + o * tile_rows, tile_rows, bias[o]);
-            const T* packed = forward.data() + start / panel * panel * in + start % panel;
-            multiply_outputs<T>(int(count), packed, seen(start + count - 1), x, y + start * tile_rows);
-            start += count;
+    void apply_some(const T* x, T* y, int64_t start, int64_t end) const {
+        for (int64_t o = start; o < end; o += panel) {
+            const int64_t count = std::min<int64_t>(end - o, panel);
+            multiply<T>(count, {weights() + o * in, 1, in}, seen(o + count - 1), x, bias(o), y + o * tile_rows);
         }
     }
 
     // g_x = W^T g_y
-    void apply_transposed(const T* g_y, T* g_x) {
-        for (int64_t p = 0; p < int64_t(first.size()); ++p) {
-            T* to = g_x + p * panel * tile_rows;
-            std::fill_n(to, panel * tile_rows, T(0));
-            multiply_panel<T>(backward.data() + (p * out + first[p]) * panel, out - first[p], g_y + first[p] * tile_rows, to);
+    void apply_transposed(const T* g_y, T* g_x) const {
+        for (int64_t k = 0; k < in; k += panel) {
+            const int64_t o = first[k / panel];
+            const Panel<T> weights_here{weights() + o * in + k, in, 1};
+            multiply<T>(in - k, weights_here, out - o, g_y + o * tile_rows, nullptr, g_x + k * tile_rows);
         }
     }
 
@@ -118,6 +102,7 @@ template <class T> struct PackedLayer {
 
     // Add the sums of all workers and write them where Python wants them; what is not seen has no gradient.
     void write_gradient(const std::vector<T*>& sums) const {
+        if (ordered.empty()) return write_in_place(sums);
         T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
         for (int64_t o = 0; o < out; ++o) {
             T* to_row = to ? to + row(o) * in : nullptr;
@@ -131,6 +116,20 @@ template <class T> struct PackedLayer {
             for (const T* part : sums) total += part[round_up(out, panel) * stride + o];
             to_bias[row(o)] = total;
         }
+    }
+
+    void write_in_place(const std::vector<T*>& sums) const {
+        T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
+        for (const T* part : sums) {
+            const bool add = part != sums.front();
+            for (int64_t o = 0; to && o < out; ++o) add_row(part + o * stride, in, to + o * in, add);
+            if (to_bias) add_row(part + round_up(out, panel) * stride, out, to_bias, add);
+        }
+    }
+
+    static void add_row(const T* from, int64_t count, T* to, bool add) {
+        if (!add) std::copy_n(from, count, to);
+        else for (int64_t k = 0; k < count; ++k) to[k] += from[k];
     }
 };
 

@@ -1,8 +1,8 @@
 // Matrix products for tiles of rows, on one thread.
 //
 // A tile holds 64 rows of data, feature by feature: row f of the tile is feature f of all 64 rows of data, so that one vector
-// is one feature of several rows, and every elementwise map needs no shuffling. Weights are packed once per call into
-// panels of six outputs. A masked matrix whose outputs see a growing prefix of the inputs (`seen`) costs its true triangle.
+// is one feature of several rows, and every elementwise map needs no shuffling. A masked matrix whose outputs see a growing
+// prefix of the inputs costs its true triangle.
 
 #pragma once
 
@@ -31,22 +31,29 @@ template <class T> struct Aligned {
     std::vector<T> storage;
 };
 
-// y[o] += sum_k packed[k][o] * x[k] for O outputs of a panel and all rows of the tile; x and y are tiles.
-template <class T, int O = panel> BIJECTA_INLINE void multiply_panel(const T* packed, int64_t depth, const T* x, T* y) {
+// A panel of weights: that of input k and output o is first[k * by_input + o * by_output].
+template <class T> struct Panel {
+    const T* first;
+    int64_t by_input, by_output;
+};
+
+// y[o] = start[o] + sum_k weights[k][o] * x[k] for O outputs and all rows of the tile; no start is zero. x and y are tiles.
+template <class T, int O = panel>
+BIJECTA_INLINE void multiply_panel(Panel<T> weights, int64_t depth, const T* x, const T* start, T* y) {
     constexpr int L = Vector<T>::lanes, R = vectors_at_once;
-    for (int start = 0; start < tile_rows; start += R * L) {
+    for (int row = 0; row < tile_rows; row += R * L) {
         Vec<T> sum[O][R];
 #pragma GCC unroll 8
         for (int o = 0; o < O; ++o)
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) sum[o][r] = load(y + o * tile_rows + start + r * L);
+            for (int r = 0; r < R; ++r) sum[o][r] = start ? splat(start[o]) : Vec<T>{};
         for (int64_t k = 0; k < depth; ++k) {
             Vec<T> in[R];
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) in[r] = load(x + k * tile_rows + start + r * L);
+            for (int r = 0; r < R; ++r) in[r] = load(x + k * tile_rows + row + r * L);
 #pragma GCC unroll 8
             for (int o = 0; o < O; ++o) {
-                const Vec<T> weight = splat(packed[k * panel + o]);
+                const Vec<T> weight = splat(weights.first[k * weights.by_input + o * weights.by_output]);
 #pragma GCC unroll 8
                 for (int r = 0; r < R; ++r) sum[o][r] += weight * in[r];
             }
@@ -54,19 +61,19 @@ template <class T, int O = panel> BIJECTA_INLINE void multiply_panel(const T* pa
 #pragma GCC unroll 8
         for (int o = 0; o < O; ++o)
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) store(y + o * tile_rows + start + r * L, sum[o][r]);
+            for (int r = 0; r < R; ++r) store(y + o * tile_rows + row + r * L, sum[o][r]);
     }
 }
 
 // The same for any number of outputs up to a panel.
-template <class T> inline void multiply_outputs(int count, const T* packed, int64_t depth, const T* x, T* y) {
-    switch (count) {
-        case 1: return multiply_panel<T, 1>(packed, depth, x, y);
-        case 2: return multiply_panel<T, 2>(packed, depth, x, y);
-        case 3: return multiply_panel<T, 3>(packed, depth, x, y);
-        case 4: return multiply_panel<T, 4>(packed, depth, x, y);
-        case 5: return multiply_panel<T, 5>(packed, depth, x, y);
-        default: return multiply_panel<T, 6>(packed, depth, x, y);
+template <class T> inline void multiply(int64_t outputs, Panel<T> weights, int64_t depth, const T* x, const T* start, T* y) {
+    switch (outputs) {
+        case 1: return multiply_panel<T, 1>(weights, depth, x, start, y);
+        case 2: return multiply_panel<T, 2>(weights, depth, x, start, y);
+        case 3: return multiply_panel<T, 3>(weights, depth, x, start, y);
+        case 4: return multiply_panel<T, 4>(weights, depth, x, start, y);
+        case 5: return multiply_panel<T, 5>(weights, depth, x, start, y);
+        default: return multiply_panel<T, 6>(weights, depth, x, start, y);
     }
 }
 

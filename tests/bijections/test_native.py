@@ -204,6 +204,19 @@ def test_replaced_layers_and_hooks_are_noticed(plainly):
     assert is_native(flow)
 
 
+def test_a_replaced_call_and_autocast_are_noticed():
+    flow, x, _ = make("realnvp", torch.float32)
+    expected = flow.log_prob(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(flow.log_prob(x), expected)
+    coupling = flow.bijection.layers[2]
+    coupling.conditioner.forward = lambda kept, _: torch.zeros(*kept.shape[:-1], 2)
+    z, ladj = flow.bijection.forward_and_ladj(x)
+    coupling.conditioner = MLP(1, 2)  # begins as zero too
+    close(z, flow.bijection.forward_and_ladj(x)[0], 1e-5)
+    assert not torch.equal(ladj + flow.base.log_prob(z), expected)
+
+
 def test_copies_and_pickles_leave_the_program_behind():
     flow, x, _ = make("nsf")
     expected = flow.log_prob(x)

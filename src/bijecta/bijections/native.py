@@ -107,8 +107,11 @@ class _Description:
         )
 
     def _hooked(self) -> bool:
-        """Tell whether somebody listens at a layer: native code would not call them."""
-        return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in self.modules)
+        """Tell whether somebody listens at a layer or has replaced its call: native code would not call them."""
+        return any(
+            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or "forward" in m.__dict__
+            for m in self.modules
+        )
 
     def tensors(self) -> list[Tensor]:
         return [home[name] for home, name in self.homes]

@@ -12,7 +12,7 @@ def can_run_natively(x: Tensor, *others: object) -> bool:
     """Decide whether raw pointers to these tensors may be handed to native code.
 
     Not under anything that traces, transforms or intercepts operations (compile, export, vmap, forward-mode
-    derivatives, fake tensors): there the plain formula is what the tracer should see.
+    derivatives, fake tensors, autocast): there the plain formula is what the tracer should see.
 
     Args:
         x: the elements.
@@ -44,4 +44,5 @@ def _is_intercepted() -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
+        or torch.is_autocast_enabled("cpu")
     )
