@@ -4,22 +4,34 @@ Natural units throughout: energies, momenta and masses in GeV, angles in radians
 PyTorch alone.
 """
 
+from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, RelativeAzimuth
+from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
+from bijecta.hep.decay import DecayChain
 from bijecta.hep.events import Events, check_events
 from bijecta.hep.generators import DrellYan, MuonPairs
 from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
 from bijecta.hep.generators_electroweak import Electroweak
 from bijecta.hep.pythia import from_pythia
+from bijecta.hep.rambo_on_diet import RamboMasses
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
 
 __all__ = [
+    "BoundedRapidity",
+    "BreitWigner",
     "Condition",
+    "DecayChain",
     "DrellYan",
     "Electroweak",
     "EventSchema",
     "Events",
+    "MassExcess",
     "MuonDecay",
     "MuonPairs",
     "Particle",
+    "PartonFractions",
+    "PowerLaw",
+    "RamboMasses",
+    "RelativeAzimuth",
     "SignedMixture",
     "ThreeJets",
     "VariableParticles",
