@@ -77,6 +77,10 @@ def test_a_table_keeps_units_types_and_support(table_run):
     latent = read_table(table_run / "latent.csv")
     assert latent.names == ("z_mass", "z_angle", "z_shift")
     assert latent.n_rows == metrics["test_rows"] == 40
+    assert len(metadata["data_sha256"]) == 64
+    assert set(metadata["ranges"]) == set(kinds)
+    assert 0 <= metadata["ranges"]["angle"][0] < metadata["ranges"]["angle"][1] < 360
+    assert set(metadata["context_ranges"]) == {"energy"}
 
 
 def test_the_baseline_of_a_conditional_model_is_conditional(bijecta, tmp_path):

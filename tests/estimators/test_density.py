@@ -171,3 +171,9 @@ def test_a_missing_scikit_learn_is_named_with_its_remedy():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert 'pip install "bijecta[sklearn]"' in result.stdout
+
+
+def test_auto_chooses_a_recipe_that_is_recorded():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    density = FlowDensity(recipe="auto", epochs=1, random_state=0).fit(x)
+    assert density.flow_.recipe["arguments"]["recipe"] in ("nsf", "nsf_autoregressive", "circular_nsf")

@@ -122,3 +122,10 @@ def test_a_collapse_is_reported():
 def test_impossible_requests_are_refused(given):
     with pytest.raises(InputError, match="1 to 1 of the columns 0 to 1"):
         conditional_sample(nsf(2), given, 5)
+
+
+def test_the_method_is_the_function():
+    flow = made(3)
+    method = flow.conditional({0: 1.5}, 10, generator=torch.Generator().manual_seed(0))
+    function = conditional_sample(flow, {0: 1.5}, 10, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(method.x, function.x)

@@ -1,10 +1,12 @@
 """The command `fit`: from data to a run folder."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import typer
 
@@ -119,11 +121,29 @@ def keep(
         "metrics": metrics,
         "history": history,
         "versions": versions(),
+        **facts_of(problem),
     }
     save(flow, folder / files.MODEL, metadata=as_json(metadata))
     files.write_history(folder / files.HISTORY, history)
     files.write_json(folder / files.METRICS, metrics)
     return metrics
+
+
+def facts_of(problem: Problem) -> dict[str, Any]:
+    """Return what a reader of the model wants to know of its data: what they were, and between which ends they lay."""
+    rows = problem.train
+    if problem.stream is not None:
+        return {}
+    digest = hashlib.sha256()
+    for array in (rows.x, rows.context, rows.weight):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    ends = {"ranges": (problem.schema.names, rows.x), "context_ranges": (problem.context, rows.context)}
+    found = {
+        key: dict(zip(names, np.stack([columns.min(0), columns.max(0)], 1).tolist(), strict=True))
+        for key, (names, columns) in ends.items()
+        if columns is not None
+    }
+    return {"data_sha256": digest.hexdigest(), **found}
 
 
 def epochs_of(result: FitResult) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from bijecta.data.table import FloatArray
 from bijecta.distributions import Distribution
 from bijecta.errors import InputError
 from bijecta.estimators.inputs import SchemaLike, start_rows
-from bijecta.flows import build, table
+from bijecta.flows import build, choose_recipe, table
 from bijecta.training import FitConfig, FitResult, fit
 
 CHUNK = 8192  # rows at once: bounds the memory, and is large enough to cost no time
@@ -64,14 +64,14 @@ class FlowEstimator(BaseEstimator, ABC):  # type: ignore[misc] # scikit-learn ha
         self, schema: Schema, x: FloatArray, *, context: FloatArray | None = None, weight: FloatArray | None = None
     ) -> None:
         """Build a flow of the schema's columns and fit it: sets ``flow_`` and ``fit_result_``."""
-        config = self._config()
+        config, contexts = self._config(), 0 if context is None else context.shape[1]
+        recipe, arguments = self.recipe, self.recipe_arguments
+        if recipe == "auto":
+            choice = choose_recipe(schema, len(x), context=contexts)
+            recipe, arguments = choice.recipe, {**choice.arguments, **(arguments or {})}
         with seeded(config.seed):
-            flow = table(
-                schema.to_json(),
-                context=0 if context is None else context.shape[1],
-                recipe=self.recipe,
-                arguments=self.recipe_arguments,
-            ).to(self.device or "cpu", torch.float64)
+            flow = table(schema.to_json(), context=contexts, recipe=recipe, arguments=arguments)
+        flow = flow.to(self.device or "cpu", torch.float64)
         if weight is not None:
             train = _train_rows(len(x), config)
             chosen = train[start_rows(weight[train])]

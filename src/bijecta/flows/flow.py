@@ -1,7 +1,7 @@
 """The flow: a bijection and a base distribution."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from bijecta.errors import ShapeError
 from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.nets import ContextScaler
 from bijecta.nets.inputs import check_context
+
+if TYPE_CHECKING:
+    from bijecta.flows.conditional import ConditionalSamples
 
 
 class Flow(Distribution):
@@ -97,6 +100,12 @@ class Flow(Distribution):
     def condition(self, context: Tensor | None = None, *, validate_args: bool | None = None) -> ConditionedFlow:
         r"""Present :math:`p(x \mid c)` as a `torch.distributions.Distribution` with the batch shape of the context."""
         return ConditionedFlow(self, context, validate_args=validate_args)
+
+    def conditional(self, given: Mapping[int | str, float], size: int, **options: Any) -> "ConditionalSamples":
+        r"""Sample the other columns given any of them, exactly or with weights: see `conditional_sample`."""
+        from bijecta.flows.conditional import conditional_sample  # which needs to know what a Flow is
+
+        return conditional_sample(self, given, size, **options)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
