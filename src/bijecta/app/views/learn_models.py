@@ -1,0 +1,73 @@
+"""Flows against other kinds of models, with what the benchmark has measured."""
+
+import streamlit as st
+
+from bijecta.app.charts import show_chart
+from bijecta.app.learning.figures import cloud_figure, strip_figure
+from bijecta.app.learning.results import Measured, ModelClasses, model_classes
+from bijecta.app.views.learn_exercises import show_exercises
+
+NAMES = {"SplineFlow": "Flow", "FlowMatching": "Flow matching", "VAE": "VAE", "GAN": "GAN"}
+# What the table shows, and how: quantity of the benchmark, digits.
+TABLE = {
+    "NLL above the entropy (nats)": ("gap", 3),
+    "modes found, of 8": ("modes", 1),
+    "rarest mode, share of its due": ("rarest mode", 2),
+    "samples where no data are": ("stray", 3),
+    "energy distance": ("energy distance", 4),
+    "network passes per sample": ("passes per sample", 0),
+    "training steps": ("steps", 0),
+    "weights": ("weights", 0),
+}
+
+
+def other_models() -> None:
+    """Compare a flow with flow matching, a VAE and a GAN."""
+    measured = model_classes()
+    st.markdown(
+        "Four ways to turn noise into data. What each can *say* about a point x differs more than how its samples look."
+    )
+    st.latex(
+        r"\underbrace{\log p(x) = \log p_z(f(x)) + \log|\det J|}_{\text{flow: exact}} \qquad "
+        r"\underbrace{\log p(x) \ge \mathrm{ELBO}(x)}_{\text{VAE: a bound}}"
+    )
+    st.latex(
+        r"\underbrace{\dot x = v(x, t)}_{\text{flow matching, diffusion: exact after solving an equation}} \qquad "
+        r"\underbrace{x = g(z)}_{\text{GAN: nothing}}"
+    )
+    st.markdown("**Guess first:** which of them leaves modes out, and which puts samples where no data are?")
+    first, *_ = choices = list(TABLE)[:6]
+    quantity = st.segmented_control("Show", choices, default=first, required=True, key="learn.quantity")
+    shown = quantity if isinstance(quantity, str) else first
+    named = [Measured(NAMES.get(each.model, each.model), each.rows) for each in measured.models]
+    show_chart(strip_figure(named, TABLE[shown][0], f"{shown}, one mark per seed"), key="learn.strip")
+    _clouds(named)
+    st.markdown(_table(named))
+    st.caption(_how(measured))
+    show_exercises("bound")
+
+
+def _clouds(models: list[Measured]) -> None:
+    for column, model in zip(st.columns(len(models)), models, strict=True):
+        with column:
+            show_chart(cloud_figure(model.rows[0]["samples"], model.model), key=f"learn.cloud.{model.model}")
+
+
+def _table(models: list[Measured]) -> str:
+    """Write mean and standard deviation over the seeds as a Markdown table."""
+    lines = [["", *(f"**{model.model}**" for model in models)]]
+    lines.append(["likelihood", *(str(model.rows[0]["likelihood"]) for model in models)])
+    for title, (quantity, digits) in TABLE.items():
+        lines.append([title, *(model.text(quantity, digits) for model in models)])
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([rows[0], "|---" * len(lines[0]) + "|", *rows[1:]])
+
+
+def _how(measured: ModelClasses) -> str:
+    row = measured.models[0].rows[0]
+    return (
+        f"Eight Gaussians, {len(measured.models[0].rows)} seeds, {row['seconds']:g} s of processor time for each model "
+        f"and seed, one thread of {measured.processor}; mean ± standard deviation over the seeds. The VAE's NLL is its "
+        f"importance-weighted bound with 100 draws. Measured {measured.date} by `{measured.command}`, which holds the "
+        "settings. A budget of seconds on one small set says little about images."
+    )
