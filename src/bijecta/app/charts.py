@@ -40,7 +40,8 @@ def density_chart(shades: Array, box: Sequence[float]) -> Any:
     picture = _plotly().Heatmap(
         z=shades, x=x, y=y, colorscale="Viridis", zmin=0, zmax=255, showscale=False, hovertemplate="%{x:.2f}, %{y:.2f}"
     )
-    figure = _figure([picture], height=270)
+    figure = _figure([picture], height=330)
+    figure.update_layout(margin={"t": 4, "b": 4})
     figure.update_xaxes(title="x", range=[left, right], constrain="domain", showgrid=False)
     figure.update_yaxes(title="y", range=[bottom, top], scaleanchor="x", showgrid=False, zeroline=False)
     return figure

@@ -5,11 +5,11 @@ import streamlit as st
 from PIL import Image
 
 from bijecta.app.colours import VIRIDIS
-from bijecta.app.views import compare, lab, learn
+from bijecta.app.views import compare, lab, learn, your_data
 
 # The canvas is the page: it gets the room that Streamlit leaves above and beside it.
 STYLE = """<style>
-.stMainBlockContainer { padding: 2.6rem 2rem 1.5rem; max-width: 92rem; }
+.stMainBlockContainer { padding: 4.2rem 2rem 1.5rem; max-width: 92rem; }
 @media (max-width: 700px) { .stMainBlockContainer { padding: 3.6rem 1rem 1rem; } }
 </style>"""
 
@@ -21,6 +21,7 @@ def show() -> None:
     pages = [
         st.Page(lab.page, title="Lab", icon=":material/science:", url_path="lab", default=True),
         st.Page(compare.page, title="Compare", icon=":material/compare:", url_path="compare"),
+        st.Page(your_data.page, title="Your data", icon=":material/table:", url_path="your-data"),
         st.Page(learn.page, title="Learn", icon=":material/school:", url_path="learn"),
     ]
     st.navigation(pages, position="top").run()

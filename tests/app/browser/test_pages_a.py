@@ -60,3 +60,36 @@ def test_two_runs_are_compared(open_page):
     page.reload()
     page.get_by_text("base: normal → mixture").wait_for()
     assert page.evaluate("location.search") == link
+
+
+MESSY = "x,y,copy,constant,name,gaps\n" + "".join(
+    f"{k % 17 + 0.13 * k},{k * k % 23 + 0.07 * k},{k % 17 + 0.13 * k},7,person{k},{'' if k % 5 == 0 else k * 0.37}\n"
+    for k in range(200)
+)
+
+
+def upload(page, name, content):
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content.encode()})
+
+
+def test_a_table_is_judged_fitted_and_taken_home(open_page):
+    page = open_page("your-data?recipe=realnvp&epochs=15")
+    page.get_by_text("CSV or Parquet").wait_for()
+    upload(page, "messy.csv", MESSY)
+    page.get_by_text("Before a fit can begin").wait_for()
+    shoot(page, "your-data-card")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.get_by_role("button", name="Leave out what cannot be fitted").click()
+    page.get_by_text("Before a fit can begin").wait_for(state="detached")
+    page.get_by_role("button", name="Take the example").click()
+    page.get_by_text("2,000 rows, 6 columns").wait_for()
+    page.get_by_role("button", name="Fit", exact=True).click()
+    page.get_by_text("held-out NLL").wait_for(timeout=120_000 * patience())
+    shoot(page, "your-data")
+    for tab, name in (("Pairs", "pairs"), ("Unusual rows", "unusual"), ("Take home", "files")):
+        page.get_by_role("tab", name=tab).click()
+        shoot(page, f"your-data-{name}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Synthetic rows (CSV)").click()
+    assert download.value.suggested_filename == "bijecta-synthetic.csv"
+    assert "Traceback" not in page.content()
