@@ -8,6 +8,8 @@ from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, R
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
 from bijecta.hep.decay import DecayChain
 from bijecta.hep.events import Events, check_events
+from bijecta.hep.files import read_events, write_events
+from bijecta.hep.files_hdf5 import read_showers
 from bijecta.hep.generators import DrellYan, MuonPairs
 from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
 from bijecta.hep.generators_electroweak import Electroweak
@@ -39,4 +41,7 @@ __all__ = [
     "from_pythia",
     "rambo",
     "rambo_volume",
+    "read_events",
+    "read_showers",
+    "write_events",
 ]

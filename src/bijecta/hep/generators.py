@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bijecta.errors import InputError
+from bijecta.errors import InputError, NotConvergedError
 from bijecta.hep import kinematics
 from bijecta.hep.events import Events
 from bijecta.hep.generators_arrays import columns_of, energies_of, log_density, provenance, random_angles, random_source
@@ -184,7 +184,7 @@ class DrellYan:
             mass, y, cosine, density = self._propose(energy[todo], generator)
             ratio = self._unnormalised(mass, y, cosine, energy[todo]) / np.exp(log_norm[todo]) / density
             if (ratio > bound).any():
-                raise ArithmeticError(f"The bound of the rejection, {bound:g}, was exceeded: {ratio.max():g}.")
+                raise NotConvergedError(f"The bound of the rejection, {bound:g}, was exceeded: {ratio.max():g}.")
             kept = generator.random(todo.size) * bound < ratio
             rows = todo[kept]
             x[rows] = np.stack([mass, y, cosine, random_angles(len(mass), generator)], axis=1)[kept]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bijecta.errors import BijectaError, InputError, MissingDependencyError
+from bijecta.errors import InputError, MissingDependencyError
 from bijecta.hep.events import Events
 from bijecta.hep.generators import MUON_MASS
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
@@ -33,10 +33,6 @@ class Process:
     schema: EventSchema
     pick: Callable[[Any], list[Any] | None]
     levels: tuple[str, ...] = tuple(LEVELS)  # the first is the default
-
-
-class SimulationError(BijectaError, RuntimeError):
-    """Pythia refused its settings or stopped making events."""
 
 
 def from_pythia(
@@ -67,9 +63,9 @@ def from_pythia(
         Events, with the cross section in pb for each energy in the metadata.
 
     Raises:
-        InputError: an unknown process, or a level that it does not have.
+        InputError: an unknown process, a level that it does not have, or an energy at which Pythia cannot start or
+            stops making events, for instance below a threshold.
         MissingDependencyError: Pythia is not installed.
-        SimulationError: Pythia could not start or stopped making events, for instance below a threshold.
 
     Reference:
         Bierlich et al. (2022), "A comprehensive guide to the physics and usage of PYTHIA 8.3".
@@ -159,9 +155,7 @@ def _run(module: Any, process: Process, level: str, energy: float, n: int, seed:
         if particles is None:
             failures += 1
             if failures > _MOST_FAILURES:
-                raise SimulationError(
-                    f"Pythia made {done} of {n} events at {energy:g} GeV, then none. Change the energy."
-                )
+                raise InputError(f"Pythia made {done} of {n} events at {energy:g} GeV, then none. Change the energy.")
             continue
         failures = 0
         for slot, particle in enumerate(particles):
@@ -187,7 +181,7 @@ def _started(module: Any, process: Process, level: str, energy: float, seed: int
     )
     refused = [setting for setting in settings if not pythia.readString(setting)]
     if refused or not pythia.init():
-        raise SimulationError(f"Pythia cannot start at {energy:g} GeV{_listed(refused)}. Change the energy.")
+        raise InputError(f"Pythia cannot start at {energy:g} GeV{_listed(refused)}. Change the energy.")
     return pythia
 
 
