@@ -65,7 +65,8 @@ def test_the_jacobian_on_the_page_agrees_with_the_layers(visit):
     formulas = [item.value for item in page.get("latex")]
     matrix = next(text for text in formulas if "pmatrix" in text and re.search(r"\d\.\d{4}", text))
     numbers = np.array(re.findall(r"-?\d+\.\d{4}", matrix), dtype=float).reshape(2, 2)
-    stated = [float(re.search(r"= (-?\d+\.\d{4})", text)[1]) for text in formulas if re.search(r"= -?\d+\.\d{4}", text)]
+    ends = [re.search(r"= (-?\d+\.\d{4})[\s$]*$", text) for text in formulas]
+    stated = [float(end[1]) for end in ends if end]
     assert len(stated) == 2
     assert stated[0] == stated[1]
     assert stated[0] == pytest.approx(math.log(abs(np.linalg.det(numbers))), abs=1e-3)

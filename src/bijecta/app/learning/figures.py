@@ -56,8 +56,10 @@ def plane_figure(flow: Chain | None, point: Sequence[float]) -> Any:
     sides = np.concatenate([np.linspace(a, b, 20) for a, b in pairwise(square)])
     _add(figure, sides, flow, {"color": PROBE, "width": 2}, fill="toself", fillcolor="rgba(217, 95, 2, 0.45)")
     letter = "x" if flow is None else "z"
-    figure.update_xaxes(title=f"{letter}₁", range=[-5, 5], showgrid=False, zeroline=False)
-    figure.update_yaxes(title=f"{letter}₂", range=[-5, 5], showgrid=False, zeroline=False, scaleanchor="x")
+    figure.update_xaxes(title=f"{letter}₁", range=[-5, 5], showgrid=False, zeroline=False, constrain="domain")
+    figure.update_yaxes(
+        title=f"{letter}₂", range=[-5, 5], showgrid=False, zeroline=False, scaleanchor="x", constrain="domain"
+    )
     return figure.update_layout(showlegend=False)
 
 
@@ -67,7 +69,7 @@ def cloud_figure(samples: Any, name: str) -> Any:
     figure = _figure(250)
     figure.add_scatter(x=points[:, 0], y=points[:, 1], mode="markers", marker={"size": 4, "color": COLOURS[0]})
     figure.update_xaxes(range=[-4.6, 4.6], constrain="domain", zeroline=False)
-    figure.update_yaxes(range=[-4.6, 4.6], scaleanchor="x", zeroline=False)
+    figure.update_yaxes(range=[-4.6, 4.6], scaleanchor="x", constrain="domain", zeroline=False)
     return figure.update_layout(title={"text": name, "font": {"size": 14}}, showlegend=False)
 
 

@@ -33,7 +33,7 @@ class Measured:
         if not values:
             return "–"
         mean, spread = np.mean(values), np.std(values, ddof=1)
-        return f"{mean:,.{digits}f}" if spread == 0 else f"{mean:,.{digits}f} ± {spread:,.{digits}f}"
+        return f"{mean:,g}" if spread == 0 else f"{mean:,.{digits}f} ± {spread:,.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Bridge:
 
 
 def build_bridge(distance: float, limit: float) -> Bridge:
-    r"""Cut the stretch of the exact map :math:`g = F^{-1} \circ \Phi` at a limit.
+    r"""Follow the exact map :math:`g = F^{-1} \circ \Phi` as closely as a limit on the stretch allows.
 
     .. math:: P(|x| < w/2) \ge P(|z| < w / 2L) = 2\,\Phi(w / 2L) - 1 \quad\text{for } g(0) = 0, \ |g'| \le L
 
@@ -57,8 +57,9 @@ def build_bridge(distance: float, limit: float) -> Bridge:
     z = 4.0 * np.linspace(-1.0, 1.0, 8001) ** 3  # densest in the middle, where the stretch is
     exact = _exact_map(z, distance)
     wanted = _bell(z) / _two_modes(exact, distance)
-    stretch = np.minimum(wanted, limit)
-    x = _integrate_from_the_middle(stretch, z)
+    straight = limit * np.abs(z) <= np.abs(exact)  # from the middle as steep as can be, until it meets the exact map
+    stretch = np.where(straight, limit, wanted)
+    x = np.where(straight, limit * z, exact)
     half = distance / 2 - 2 * SPREAD
     # g is odd and increasing, so |x| < half is an interval of z around 0.
     edge = float(np.interp(half, x, z))
@@ -85,12 +86,6 @@ def _exact_map(z: Array, distance: float) -> Array:
     # Only the lower half, mirrored: above the middle the cumulative probability loses the digits that its tail needs.
     lower = np.interp(_phi(-np.abs(z)), below, x)
     return np.asarray(-np.sign(z) * lower)
-
-
-def _integrate_from_the_middle(stretch: Array, z: Array) -> Array:
-    steps = 0.5 * (stretch[1:] + stretch[:-1]) * np.diff(z)
-    total = np.concatenate([[0.0], np.cumsum(steps)])
-    return np.asarray(total - total[len(z) // 2])
 
 
 def _cumulative(x: Array, distance: float) -> Array:

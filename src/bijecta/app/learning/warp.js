@@ -73,7 +73,8 @@ export default function ({ parentElement }) {
     const colour = (name) => style.getPropertyValue(name).trim();
     const [text, main, orange] = [style.color, colour("--main"), colour("--probe")];
     const strip = side * 0.2, plot = side - strip, X = (x) => strip + (x + REACH) / (2 * REACH) * plot, Y = (z) => (REACH - z) / (2 * REACH) * plot;
-    const high = (p) => strip * 0.86 * Math.min(1, p / 0.9);
+    const highest = Math.max(...Array.from({ length: 161 }, (_, k) => now.density(-REACH + k / 20)), bell(0));
+    const high = (p) => strip * 0.75 * p / highest;  // one scale for both: areas can be compared
     canvas.width = canvas.height = Math.round(side * devicePixelRatio);
     pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     pen.font = "12px system-ui, sans-serif";

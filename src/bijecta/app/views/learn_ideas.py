@@ -18,7 +18,7 @@ def change_of_variables() -> None:
         "A flow is an invertible map f from data x to latents z, whose density is simple. Probability is neither made "
         "nor lost: what lies in a small interval of x lies in its image. Where the map stretches, the data are dense."
     )
-    st.latex(r"p(x)\,dx = p_z(z)\,dz \quad\Longrightarrow\quad p(x) = p_z(f(x)) \cdot f'(x)")
+    st.latex(r"\begin{gathered} p(x)\,dx = p_z(z)\,dz \\ p(x) = p_z(f(x)) \cdot f'(x) \end{gathered}")
     warp_view()
     st.markdown(
         "**Try:** find the two places where p(x) is highest. Is the map steep there, or the base high? Then make the "
@@ -34,8 +34,8 @@ def couplings() -> None:
         "moves the other by an amount that the kept one decides: J is triangular, and only its diagonal counts."
     )
     st.latex(
-        r"z_1 = x_1, \quad z_2 = x_2\, e^{s(x_1)} + t(x_1), \qquad "
-        r"J = \begin{pmatrix} 1 & 0 \\ \ast & e^{s(x_1)} \end{pmatrix}, \qquad \log|\det J| = s(x_1)"
+        r"\begin{gathered} z_1 = x_1, \quad z_2 = x_2\, e^{s(x_1)} + t(x_1) \\[1ex] "
+        r"J = \begin{pmatrix} 1 & 0 \\ \ast & e^{s(x_1)} \end{pmatrix}, \quad \log|\det J| = s(x_1) \end{gathered}"
     )
     left, right = st.columns(2)
     layers = left.slider("layers, which take turns", 1, 4, 1, key="learn.layers")
@@ -64,7 +64,7 @@ def _numbers(seen: Look) -> None:
     left.latex(rf"J = \begin{{pmatrix}} {rows} \end{{pmatrix}}")
     left.caption("By automatic differentiation. Its log |det|, by NumPy's slogdet, and the sum of what the layers say:")
     right.latex(rf"\log|\det J| = {seen.slogdet:.4f}")
-    right.latex(rf"{terms} = {sum(seen.ladjs):.4f}")
+    right.latex(rf"\textstyle\sum \text{{ladj}} = {terms} = {sum(seen.ladjs):.4f}")
 
 
 def invertibility() -> None:
@@ -73,7 +73,10 @@ def invertibility() -> None:
         "A density needs every z to come from exactly one x. A coupling has its inverse by construction. A residual "
         "layer, x plus something, has one only while that something changes more slowly than x itself."
     )
-    st.latex(r"z = x - c \sin x, \qquad \frac{dz}{dx} = 1 - c \cos x > 0 \text{ everywhere} \iff c < 1")
+    st.latex(
+        r"\begin{gathered} z = x - c \sin x \\ "
+        r"\frac{dz}{dx} = 1 - c \cos x > 0 \text{ everywhere} \\ \text{if and only if } c < 1 \end{gathered}"
+    )
     left, right = st.columns(2)
     c = left.slider("c, the Lipschitz constant of what is added", 0.0, 2.0, 0.7, 0.05, key="learn.c")
     z = right.slider("z", -4.0, 4.0, 0.3, 0.1, key="learn.z")
@@ -109,7 +112,7 @@ def tearing() -> None:
     st.markdown(
         "A flow is continuous both ways, so it cannot tear a connected base apart. Between two modes always remains a "
         "bridge; to make it thin, the map from z to x must stretch there very much. A network's stretch L is limited, "
-        "and so the bridge has a least weight, whatever the training."
+        "and so the bridge has a least weight, whatever the training. Below is the best map for each limit."
     )
     st.latex(r"P(\text{gap of width } w) \;\ge\; 2\,\Phi\!\left(\frac{w}{2L}\right) - 1")
     left, right = st.columns(2)
