@@ -182,7 +182,7 @@ def plain_words(message: str) -> str:
     """
     message = re.sub(r":? ?\(?drop=\[[^\]]*\]\)?", "", message)
     message = re.sub(r', \{"[^{}]*"\}(?=,)', "", message)
-    return re.sub(r': \{"[^{}]*": "([^"{}]*)"\}', r" as \1", message)
+    return re.sub(r'(?::| with) \{"[^{}]*": "([^":{}]*)[^"{}]*"\}', r" as \1", message)
 
 
 def value_range(values: Any, limit: int = 4) -> str:

@@ -35,7 +35,7 @@ def shoot(page, name):
     for scheme, width in SHAPES:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 1000})
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(2500)
         height = page.evaluate("document.querySelector('.stMainBlockContainer').scrollHeight")
         page.set_viewport_size({"width": width, "height": int(height) + 60})
         page.wait_for_timeout(1000)

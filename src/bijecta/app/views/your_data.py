@@ -162,11 +162,14 @@ def _headline(inspection: Inspection) -> str:
 
 
 def _schema_table(inspection: Inspection) -> str:
-    lines = ["| column | kind | support | values | missing |", "|---|---|---|---|---:|"]
+    """Write one line for each column; three of them fit on a telephone."""
+    lines = ["| column | kind | values |", "|---|---|---|"]
     for column in inspection.schema.columns:
-        values = value_range(inspection.table.columns[column.name])
+        support = f" {column.support()}" if column.kind in BOUNDED else ""
         missing = inspection.gaps.get(column.name, 0)
-        cells = (_short(column.name), column.kind, column.support(), values, f"{missing:,}" if missing else "–")
+        gaps = f"; {missing:,} missing" if missing else ""
+        values = value_range(inspection.table.columns[column.name]) + gaps
+        cells = (_short(column.name), column.kind + support, values)
         lines.append(f"| {' | '.join(_quoted(cell) for cell in cells)} |")
     return "\n".join(lines)
 
