@@ -12,11 +12,13 @@ from bijecta.hep.lhe import _charge, _colours, _incoming, _quarks
 
 # What MadGraph writes, in its order and style: a Z to leptons with none, one and two partons, weights of both signs.
 FOREIGN = """<LesHouchesEvents version="3.0">
-<header><MGVersion> 5.2.3.3 </MGVersion></header>
+<header><MGVersion> 5.2.3.3 </MGVersion>
+<initrwgt><weightgroup><weight id='1001'> MUR=1 </weight></weightgroup></initrwgt></header>
 <init>
  2212 2212 6.5000000e+03 6.5000000e+03 0 0 260000 260000 -4 1
  1.1095012e+03 3.8e+00 1.1095012e+03 1
 </init>
+<eventgroup>
 <event npLO=" 0 " npNLO=" -1 ">
  5      1 +1.2500000e+01 9.118760e+01 7.546772e-03 1.180000e-01
  2 -1 0 0 501 0 0.0 0.0 +50.0 50.0 0.0 0.0 1.0
@@ -35,6 +37,7 @@ FOREIGN = """<LesHouchesEvents version="3.0">
  21 1 1 2 503 501 0.0 3.0 4.0 5.0 0.0 0.0 1.0
  2 1 1 2 502 0 6.0 0.0 8.0 10.0 0.0 0.0 1.0
 </event>
+</eventgroup>
 </LesHouchesEvents>
 """
 
@@ -120,6 +123,8 @@ def test_pythia_showers_signed_events_of_protons(tmp_path):
     write_events(events, tmp_path / "zj.lhe.gz")
     seen = pythia_reads(tmp_path / "zj.lhe.gz", 25, "PartonLevel:all = off", "HadronLevel:all = off")
     np.testing.assert_array_equal(np.sign([each for each, _ in seen]), np.sign(weight))
+    whole = pythia_reads(tmp_path / "zj.lhe.gz", 25)
+    assert min(len(particles) for _, particles in whole) > 20, "showered and hadronised"
     for (_, particles), expected in zip(seen, momenta, strict=True):
         np.testing.assert_allclose(
             [particle[1:] for particle in particles], expected, atol=5e-3

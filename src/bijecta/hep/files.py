@@ -35,7 +35,8 @@ def write_events(events: Events, path: str | os.PathLike[str], *, rntuple: bool 
     .hepmc, .hepmc3         HepMC3 text; exact
     ======================  ==========================================================================================
 
-    The file appears complete or not at all. Schema and metadata travel along in each format.
+    The file appears complete or not at all. Schema and metadata travel along in each format. Les Houches events and
+    HepMC3 name the beams too: from the metadata "beams" (two particle numbers, else protons) and "energy" (GeV).
 
     Args:
         events: what to write; energies in GeV.

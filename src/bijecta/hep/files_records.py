@@ -58,10 +58,11 @@ def events_from_records(records: Records, metadata: Mapping[str, Any], path: str
     slots[~fixed] = _ranks(event[~fixed], -size[~fixed]) + alone[0]
     k = int(alone[0]) + most
     momenta, pdg = np.zeros((len(alone), k, 4)), np.zeros((len(alone), k), dtype=np.int64)
-    momenta[event, slots], pdg[event, slots] = records.momenta, records.pdg
+    mask = np.zeros(pdg.shape, dtype=bool)
+    momenta[event, slots], pdg[event, slots], mask[event, slots] = records.momenta, records.pdg, True
     group = "parton" if alone[0] else "particle"
     schema, condition = _schema(pdg, int(alone[0]), group, most)
-    return Events(schema, momenta, pdg != 0 if most else None, condition, records.weight, metadata)
+    return Events(schema, momenta, mask if most else None, condition, records.weight, metadata)
 
 
 def _fixed(records: Records) -> NDArray[np.bool_]:
@@ -75,7 +76,7 @@ def _fixed(records: Records) -> NDArray[np.bool_]:
 
 
 def _order_of_fixed(records: Records, fixed: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return what to sort fixed particles by: the order of the file, or lepton before antilepton among partons."""
+    """Return what to sort fixed particles by: the order of the file, or particles before antiparticles."""
     position = np.arange(len(records.pdg))
     return position[fixed] if fixed.all() else -np.sign(records.pdg[fixed]).astype(np.float64)
 

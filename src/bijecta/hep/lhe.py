@@ -22,6 +22,9 @@ _THIRDS = {1: -1, 2: 2, 3: -1, 4: 2, 5: -1, 6: 2, 11: -3, 13: -3, 15: -3, 24: 3,
 _CANDIDATES = (21, 2, 1, -2, -1)
 _INCOMING = ((21, 21), (2, -2), *((first, second) for first in _CANDIDATES for second in _CANDIDATES))
 _HEADER = re.compile(r"<!-- bijecta (.*?) -->")
+# Not <initrwgt> and not <eventgroup>, which files have as well.
+_INIT = re.compile(r"<init\b[^>]*>(.*?)</init>", re.DOTALL)
+_EVENT = re.compile(r"<event\b[^>]*>(.*?)</event>", re.DOTALL)
 
 
 # ---------------------------------------------------------------- writing
@@ -31,7 +34,8 @@ def write_lhe(events: Events, *, compressed: bool = False) -> bytes:
     """Return events as Les Houches events 3.0, which Pythia reads and showers.
 
     The incoming partons carry what the final state needs along the beams. Files do not know which ones they were, nor
-    how colours flowed: they are chosen so that charge and colour are conserved.
+    how colours flowed: they are chosen so that charge and colour are conserved. The energy of the
+    beams comes from the condition or the metadata "energy", which beams they are from the metadata "beams".
     """
     pdg = _checked_numbers(events)
     if len(events):
@@ -74,7 +78,8 @@ def _check_balance(events: Events) -> None:
 
 def _init(events: Events) -> str:
     total = events.momenta.sum(axis=1)
-    energy = events.condition.get("energy", total[:, 0] + np.abs(total[:, 3]))
+    least = total[:, 0] + np.abs(total[:, 3])
+    energy = events.condition.get("energy", events.metadata.get("energy", least))
     beam = float(np.max(energy, initial=0.0)) / 2.0
     first, second = beams_of(events)
     section = np.atleast_1d(events.metadata.get("cross_section_pb", 1.0))
@@ -185,11 +190,9 @@ _Block = tuple[float, NDArray[np.float64], dict[str, Any]]
 
 
 def _blocks(text: str) -> Iterator[list[str]]:
-    """Yield the lines of each event: up to the next tag within it, and our note."""
-    for piece in text.split("<event")[1:]:
-        body, _, _ = piece.partition("</event>")
-        lines = body.partition(">")[2].strip().splitlines()
-        yield [line for line in lines if line.strip()]
+    """Yield the lines of each event that are not blank."""
+    for body in _EVENT.findall(text):
+        yield [line for line in body.splitlines() if line.strip()]
 
 
 def _block(lines: list[str]) -> _Block:
@@ -213,8 +216,10 @@ def _records(blocks: list[_Block], weight: NDArray[np.float64]) -> Records:
 
 def _metadata(text: str) -> dict[str, Any]:
     """Return beams and cross section from the block <init>."""
-    first, second = _fortran(text.partition("<init")[2].partition(">")[2].strip()).splitlines()[:2]
-    words, section = first.split(), second.split()
+    block = _INIT.search(text)
+    if block is None:
+        return {}
+    words, section = (line.split() for line in _fortran(block[1].strip()).splitlines()[:2])
     return {
         "beams": [int(words[0]), int(words[1])],
         "beam_energies": [float(words[2]), float(words[3])],
