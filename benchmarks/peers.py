@@ -25,12 +25,12 @@ class Library:
         self.name = name
         self.call: Callable[[], Any] = time.monotonic
         self.says_seconds = False
+        __import__("FrEIA.framework" if name == "freia" else name)
         if name == "flowjax":
             import peers_jax as peer
         else:
             import peers_torch as peer
 
-            __import__("FrEIA.framework" if name == "freia" else name)
             peer.import_optimiser()
         self.peer: Any = peer
 
