@@ -1,6 +1,8 @@
 """How recipes are recorded, listed and rebuilt from JSON."""
 
+import contextlib
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -14,6 +16,7 @@ Parameters = ParamSpec("Parameters")
 Built = TypeVar("Built", bound=Distribution)
 
 _RECIPES: dict[str, Callable[..., Distribution]] = {}
+_ELSEWHERE: dict[str, Callable[..., Distribution]] = {}  # recipes of packages on higher floors, as "package:name"
 
 RECIPES: Mapping[str, Callable[..., Distribution]] = MappingProxyType(_RECIPES)
 """Every recipe by its name. Command line, app and estimators read the signatures of these functions."""
@@ -24,8 +27,13 @@ def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]
 
     The record {"name": ..., "arguments": {...}} holds every argument, defaults too, so that a saved model does not
     change when a default does. A recipe that passes the call on to another one keeps the record of that one.
+    A recipe of another package of bijecta has the name "package:name", by which `build` finds and imports it; it is not
+    listed, for its arguments are not those of tables.
     """
     signature = inspect.signature(function)
+    package = function.__module__.rpartition(".")[0]
+    elsewhere = package.startswith("bijecta.") and package != __package__
+    name = f"{package}:{function.__name__}" if elsewhere else function.__name__
 
     @functools.wraps(function)
     def recorded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Built:
@@ -34,10 +42,10 @@ def recipe(function: Callable[Parameters, Built]) -> Callable[Parameters, Built]
         _check_counts(function.__name__, bound.arguments)
         built = function(*args, **kwargs)
         if getattr(built, "recipe", None) is None:
-            built.recipe = {"name": function.__name__, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
+            built.recipe = {"name": name, "arguments": _as_json(dict(bound.arguments))}  # type: ignore[assignment]
         return built
 
-    _RECIPES[function.__name__] = recorded
+    (_ELSEWHERE if elsewhere else _RECIPES)[name] = recorded
     return recorded
 
 
@@ -45,7 +53,7 @@ def build(name: str, arguments: Mapping[str, Any]) -> Distribution:
     """Build a flow from the name of a recipe and its arguments.
 
     Args:
-        name: a key of `RECIPES`.
+        name: a key of `RECIPES`, or "package:name" of a recipe of another package of bijecta.
         arguments: keyword arguments of the recipe; lists stand for tuples.
 
     Returns:
@@ -59,9 +67,8 @@ def build(name: str, arguments: Mapping[str, Any]) -> Distribution:
         >>> build("realnvp", {"features": 2, "layers": 4}).sample(3).shape
         torch.Size([3, 2])
     """
-    if name not in RECIPES:
-        raise InputError(f"There is no recipe {name!r}.{_suggest(name, RECIPES)} Recipes: {', '.join(RECIPES)}.")
-    known = inspect.signature(RECIPES[name]).parameters
+    make = _find(name)
+    known = inspect.signature(make).parameters
     for argument in arguments:
         if argument not in known:
             raise InputError(
@@ -71,7 +78,19 @@ def build(name: str, arguments: Mapping[str, Any]) -> Distribution:
     missing = [p.name for p in known.values() if p.default is p.empty and p.name not in arguments]
     if missing:
         raise InputError(f"The recipe {name} needs the argument {', '.join(missing)}.")
-    return RECIPES[name](**arguments)
+    return make(**arguments)
+
+
+def _find(name: str) -> Callable[..., Distribution]:
+    package, separator, _ = name.partition(":")
+    # Names come from model files of anyone: nothing outside this package is imported for them.
+    if separator and package.startswith("bijecta."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(package)
+    known = {**RECIPES, **_ELSEWHERE}
+    if name not in known:
+        raise InputError(f"There is no recipe {name!r}.{_suggest(name, known)} Recipes: {', '.join(RECIPES)}.")
+    return known[name]
 
 
 def _check_counts(name: str, arguments: Mapping[str, Any]) -> None:

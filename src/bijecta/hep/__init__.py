@@ -4,9 +4,12 @@ Natural units throughout: energies, momenta and masses in GeV, angles in radians
 PyTorch alone.
 """
 
+from bijecta.hep.box_spline import BoxSpline
+from bijecta.hep.coordinates import EventCoordinates, measure_coordinates
 from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, RelativeAzimuth
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
 from bijecta.hep.decay import DecayChain
+from bijecta.hep.event_flow import coordinates_of, event_flow, sample_events
 from bijecta.hep.events import Events, check_events
 from bijecta.hep.files import read_events, write_events
 from bijecta.hep.files_hdf5 import read_showers
@@ -19,11 +22,13 @@ from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticl
 
 __all__ = [
     "BoundedRapidity",
+    "BoxSpline",
     "BreitWigner",
     "Condition",
     "DecayChain",
     "DrellYan",
     "Electroweak",
+    "EventCoordinates",
     "EventSchema",
     "Events",
     "MassExcess",
@@ -38,10 +43,14 @@ __all__ = [
     "ThreeJets",
     "VariableParticles",
     "check_events",
+    "coordinates_of",
+    "event_flow",
     "from_pythia",
+    "measure_coordinates",
     "rambo",
     "rambo_volume",
     "read_events",
     "read_showers",
+    "sample_events",
     "write_events",
 ]
