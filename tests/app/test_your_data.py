@@ -269,7 +269,8 @@ def test_labels_become_bars_with_their_shares():
     assert dict(zip(bars[1].x, bars[1].y, strict=True))["b"] == 0.75
 
 
-def test_every_pair_is_drawn():
-    chart = pair_chart(["a", "b", "c"], np.zeros((5, 3)), np.ones((5, 3)))
-    assert len(chart.data) == 6
-    assert len({trace.marker.symbol for trace in chart.data}) == 2
+def test_a_pair_shows_data_and_samples_in_two_marks():
+    data, samples = pair_chart(["a", "<b>"], np.zeros((5, 2)), np.ones((5, 2))).data
+    assert set(data.x) == {0.0}
+    assert set(samples.y) == {1.0}
+    assert data.marker.symbol != samples.marker.symbol

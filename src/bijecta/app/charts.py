@@ -1,7 +1,6 @@
 """Charts of the pages: plotly figures whose lines differ in colour and in dash, and whose text follows the theme."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -102,33 +101,24 @@ def marginal_chart(name: str, data: Array, samples: Array) -> Any:
 
 
 def pair_chart(names: Sequence[str], data: Array, samples: Array) -> Any:
-    """Draw every pair of some columns, data beside samples in two colours and two marks.
+    """Draw two columns against each other, data and samples in two colours and two marks.
 
     Args:
-        names: of the columns, 2 to 4.
-        data: of shape (N, D).
-        samples: of shape (M, D).
+        names: of the two columns.
+        data: of shape (N, 2).
+        samples: of shape (M, 2).
 
     Returns:
         A plotly figure.
     """
-    pairs = list(combinations(range(len(names)), 2))
-    columns = min(len(pairs), 3)
-    rows = -(-len(pairs) // columns)
-    subplots = require("plotly.subplots", extra="app", purpose="Charts")
-    figure = subplots.make_subplots(rows, columns, horizontal_spacing=0.09, vertical_spacing=0.16)
-    for number, (i, j) in enumerate(pairs):
-        place = {"row": number // columns + 1, "col": number % columns + 1}
-        for points, title, colour, mark in ((data, "data", DATA, "circle"), (samples, "samples", SAMPLES, "x-thin")):
-            style = {"color": colour, "size": 4, "symbol": mark, "opacity": 0.6, "line": {"color": colour, "width": 1}}
-            shown = points[:POINTS]
-            figure.add_scatter(
-                x=shown[:, i], y=shown[:, j], name=title, legendgroup=title, showlegend=number == 0,
-                mode="markers", marker=style, **place,
-            )  # fmt: skip
-        figure.update_xaxes(title=_plain(names[i]), **place)
-        figure.update_yaxes(title=_plain(names[j]), **place)
-    figure.update_layout(**_layout(height=60 + 290 * rows))
+    clouds = []
+    for points, title, colour, mark in ((data, "data", DATA, "circle"), (samples, "samples", SAMPLES, "x-thin")):
+        style = {"color": colour, "size": 4, "symbol": mark, "opacity": 0.6, "line": {"color": colour, "width": 1}}
+        x, y = points[:POINTS].T
+        clouds.append(_plotly().Scatter(x=x, y=y, name=title, mode="markers", marker=style))
+    figure = _figure(clouds, height=320)
+    figure.update_xaxes(title=_plain(names[0]))
+    figure.update_yaxes(title=_plain(names[1]))
     return figure
 
 

@@ -1,6 +1,7 @@
 """What a fit of a table gives: how good it is, data beside samples, unusual rows, files."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,11 @@ def _pairs(fitted: Fitted) -> None:
     data = fitted.inspection.table.matrix(chosen)
     samples = np.stack([fitted.samples[name].astype(float) for name in chosen], axis=1)
     order = np.random.default_rng(0).permutation(len(data))  # tables are often sorted; a part of them is none of all
-    show_chart(pair_chart(chosen, data[order], samples), "data.pair")
+    columns = st.columns(3)
+    for number, pair in enumerate(combinations(range(len(chosen)), 2)):
+        with columns[number % 3]:
+            names, both = [chosen[k] for k in pair], list(pair)
+            show_chart(pair_chart(names, data[order][:, both], samples[:, both]), f"data.pair.{number}")
 
 
 def _unusual(fitted: Fitted) -> None:
