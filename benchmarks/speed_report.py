@@ -25,6 +25,7 @@ def compare(
     """Put together what was measured of one kind of work, with the ratios that count."""
     times = {library: statistics.median(values) for library, values in rounds.items()}
     not_counted = {library: reason for library in times if (reason := objection(row, answers[library]))}
+    not_counted |= {library: "it failed while it was timed" for library, ms in times.items() if math.isnan(ms)}
     counted = {library: times[library] for library in PEERS if library in times and library not in not_counted}
     fastest = min(counted, key=lambda library: counted[library], default=None)
     ours = times.get("bijecta")

@@ -26,6 +26,13 @@ def test_only_what_computes_the_same_is_counted():
     assert result["missing"] == {"freia": "not installed"}
 
 
+def test_a_peer_that_failed_while_it_was_timed_is_not_the_fastest():
+    answers, rounds = dict.fromkeys(("bijecta", "zuko", "nflows"), GOOD), {"bijecta": [1.0], "nflows": [2.0]}
+    result = speed_report.compare(ROWS["realnvp2"], "train", 256, answers, rounds | {"zuko": [float("nan")]}, None)
+    assert result["fastest_peer"] == "nflows"
+    assert "failed" in result["not_counted"]["zuko"]
+
+
 def test_without_a_peer_there_is_no_ratio():
     result = speed_report.compare(ROWS["nsf2"], "train", 256, {"bijecta": GOOD}, {"bijecta": [1.0]}, None)
     assert result["times_faster"] is None
