@@ -54,10 +54,10 @@ def build_bridge(distance: float, limit: float) -> Bridge:
         >>> bridge.truth_inside < bridge.bound <= bridge.inside
         True
     """
-    z = 4.0 * np.linspace(-1.0, 1.0, 8001) ** 3  # densest in the middle, where the stretch is
+    z = 4.0 * np.linspace(-1.0, 1.0, 8000) ** 3  # densest around the middle, where the stretch is, but not at it
     exact = _exact_map(z, distance)
     wanted = _bell(z) / _two_modes(exact, distance)
-    straight = limit * np.abs(z) <= np.abs(exact)  # from the middle as steep as can be, until it meets the exact map
+    straight = limit * np.abs(z) < np.abs(exact)  # from the middle as steep as can be, until it meets the exact map
     stretch = np.where(straight, limit, wanted)
     x = np.where(straight, limit * z, exact)
     half = distance / 2 - 2 * SPREAD
@@ -68,7 +68,7 @@ def build_bridge(distance: float, limit: float) -> Bridge:
         x=x,
         density=_bell(z) / stretch,
         truth=_two_modes(x, distance),
-        needed=float(wanted[len(z) // 2]),
+        needed=float(_bell(np.array(0.0)) / _two_modes(np.array(0.0), distance)),
         inside=least_bridge(2 * edge, 1.0),
         truth_inside=float(_cumulative(np.array(half), distance) - _cumulative(np.array(-half), distance)),
         bound=least_bridge(2 * half, limit),
