@@ -4,11 +4,11 @@ BIN := .venv/bin
 # One torch thread per test worker: two workers on two cores do not fight.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-slow check lint types floors bench docs clean
+.PHONY: help demo test test-slow check lint types floors bench bench-speed bench-practice docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: .venv/.demo ## fit a flow to two moons, write runs/demo with pictures and a report
 	$(BIN)/bijecta demo
@@ -38,11 +38,20 @@ bench: .venv/.dev ## measure quality and speed, write benchmarks/results and the
 	$(BIN)/python benchmarks/numpy_vs_torch.py
 	$(BIN)/python benchmarks/update_readme.py
 
+bench-speed: .venv-bench/.ready ## time against other libraries (about 20 minutes, quiet machine)
+	.venv-bench/bin/python benchmarks/speed.py
+
+bench-practice: .venv/.dev ## anomalies, simulation-based inference, mixed tables, streams (about an hour, quiet machine; needs ../shared/data)
+	$(BIN)/python benchmarks/anomaly.py
+	$(BIN)/python benchmarks/sbibm.py two_moons --sbi two_moons
+	$(BIN)/python benchmarks/mixed_tables.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
+
 docs: .venv/.dev ## run every example of the README and the docstrings
 	$(PYTEST) tests/architecture tests/docs
 
 clean: ## remove the virtual environment and everything generated
-	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.demo: pyproject.toml constraints.txt
@@ -54,3 +63,8 @@ clean: ## remove the virtual environment and everything generated
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@ .venv/.demo
+
+.venv-bench/.ready: pyproject.toml benchmarks/requirements-bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --requirement benchmarks/requirements-bench.txt --editable .
+	@touch $@
