@@ -51,12 +51,12 @@ class Look:
 
     Attributes:
         jacobian: by automatic differentiation, of shape (2, 2).
-        slogdet: log |det| of that matrix, by NumPy.
+        by_numpy: log |det| of that matrix, by NumPy.
         ladjs: what each layer says of its own.
     """
 
     jacobian: Array
-    slogdet: float
+    by_numpy: float
     ladjs: tuple[float, ...]
 
 

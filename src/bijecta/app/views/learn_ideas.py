@@ -63,7 +63,7 @@ def _numbers(seen: Look) -> None:
     left, right = st.columns(2)
     left.latex(rf"J = \begin{{pmatrix}} {rows} \end{{pmatrix}}")
     left.caption("By automatic differentiation. Its log |det|, by NumPy's slogdet, and the sum of what the layers say:")
-    right.latex(rf"\log|\det J| = {seen.slogdet:.4f}")
+    right.latex(rf"\log|\det J| = {seen.by_numpy:.4f}")
     right.latex(rf"\textstyle\sum \text{{ladj}} = {terms} = {sum(seen.ladjs):.4f}")
 
 
