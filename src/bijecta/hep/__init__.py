@@ -9,6 +9,7 @@ from bijecta.hep.coordinates import EventCoordinates, measure_coordinates
 from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, RelativeAzimuth
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
 from bijecta.hep.decay import DecayChain
+from bijecta.hep.evaluation import Evaluation, evaluate
 from bijecta.hep.event_flow import coordinates_of, event_flow, sample_events
 from bijecta.hep.events import Events, check_events
 from bijecta.hep.files import read_events, write_events
@@ -16,6 +17,7 @@ from bijecta.hep.files_hdf5 import read_showers
 from bijecta.hep.generators import DrellYan, MuonPairs
 from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
 from bijecta.hep.generators_electroweak import Electroweak
+from bijecta.hep.observables import standard_observables
 from bijecta.hep.pythia import from_pythia
 from bijecta.hep.rambo_on_diet import RamboMasses
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
@@ -28,6 +30,7 @@ __all__ = [
     "DecayChain",
     "DrellYan",
     "Electroweak",
+    "Evaluation",
     "EventCoordinates",
     "EventSchema",
     "Events",
@@ -44,6 +47,7 @@ __all__ = [
     "VariableParticles",
     "check_events",
     "coordinates_of",
+    "evaluate",
     "event_flow",
     "from_pythia",
     "measure_coordinates",
@@ -52,5 +56,6 @@ __all__ = [
     "read_events",
     "read_showers",
     "sample_events",
+    "standard_observables",
     "write_events",
 ]
