@@ -234,6 +234,7 @@ def test_box_spline_maps_a_box_onto_itself(inverse):
         lambda: EventCoordinates(pairs()[1].schema, ("mu-", "mu+"), masses={"mass(Z)": {"kind": "excess"}}),
         lambda: EventCoordinates(EventSchema((Particle("a", 0, 0.0), Particle("b", 0, 0.0))), ("a", "b"), "at_rest"),
         lambda: measure_coordinates(MuonPairs().sample(0, energy=91.0, seed=0)),
+        lambda: measure_coordinates(Events(EventSchema((Particle("a", 0, 0.0),)), np.ones((5, 1, 4)))),
         lambda: EventCoordinates(pairs()[1].schema, ("mu-", "mu+"), masses={"mass": {"kind": "flat"}}).maps(),
         lambda: EventCoordinates(pairs()[1].schema, ("mu-", "mu+"), masses={"mass": {"kind": "power_law"}}).maps(),
     ],

@@ -253,7 +253,7 @@ def measure_coordinates(
         where they have no transverse part, else "free".
 
     Raises:
-        InputError: there are no events, or what `EventCoordinates` raises.
+        InputError: there are no events or fewer than two particles, or what `EventCoordinates` raises.
 
     Reference:
         Byckling, Kajantie (1973), "Particle kinematics".
@@ -265,8 +265,11 @@ def measure_coordinates(
         >>> measure_coordinates(events, masses={"mass": shape}).columns
         ('mass', 'rapidity', 'cos_theta', 'phi')
     """
-    if not len(events):
-        raise InputError("Coordinates are measured on events; there are none.")
+    if not len(events) or len(events.schema.slots) < 2:
+        raise InputError(
+            f"Coordinates are measured on events of at least two particles; got {len(events)} events of "
+            f"{', '.join(events.schema.slots)}."
+        )
     tree = _nested(events.schema.slots) if tree is None else tree
     root = _motion(events)
     columns = column_names(read_tree(tree, events.schema.slots), root)
