@@ -17,10 +17,12 @@ from bijecta.hep.files_hdf5 import read_showers
 from bijecta.hep.generators import DrellYan, MuonPairs
 from bijecta.hep.generators_decays import MuonDecay, SignedMixture, ThreeJets, rambo, rambo_volume
 from bijecta.hep.generators_electroweak import Electroweak
+from bijecta.hep.integration import Integral, integrate
 from bijecta.hep.observables import standard_observables
 from bijecta.hep.pythia import from_pythia
 from bijecta.hep.rambo_on_diet import RamboMasses
 from bijecta.hep.schema import Condition, EventSchema, Particle, VariableParticles
+from bijecta.hep.unweighting import Unweighted, bootstrap_maximum, unweight
 
 __all__ = [
     "BoundedRapidity",
@@ -34,6 +36,7 @@ __all__ = [
     "EventCoordinates",
     "EventSchema",
     "Events",
+    "Integral",
     "MassExcess",
     "MuonDecay",
     "MuonPairs",
@@ -44,12 +47,15 @@ __all__ = [
     "RelativeAzimuth",
     "SignedMixture",
     "ThreeJets",
+    "Unweighted",
     "VariableParticles",
+    "bootstrap_maximum",
     "check_events",
     "coordinates_of",
     "evaluate",
     "event_flow",
     "from_pythia",
+    "integrate",
     "measure_coordinates",
     "rambo",
     "rambo_volume",
@@ -57,5 +63,6 @@ __all__ = [
     "read_showers",
     "sample_events",
     "standard_observables",
+    "unweight",
     "write_events",
 ]
