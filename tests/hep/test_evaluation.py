@@ -32,12 +32,16 @@ def z_decays(n, seed, *, shift=0.0, scale=1.0):
     return Events(PAIR, np.stack(sides, axis=1))
 
 
-def top_pairs(n):
-    path = DATA / "ttbar_13tev.npz"
+def simulated(name):
+    path = DATA / f"{name}.npz"
     if not path.exists():
         pytest.skip(f"{path} is not there")
     with np.load(path) as content:
-        momenta = content["p4"][:n].astype(np.float64)
+        return {key: content[key] for key in ("p4", "weight") if key in content}
+
+
+def top_pairs(n):
+    momenta = simulated("ttbar_13tev")["p4"][:n]
     names = ("b", "f(W+)", "fbar(W+)", "bbar", "f(W-)", "fbar(W-)")
     return Events(EventSchema(tuple(Particle(name, 0) for name in names)), momenta)
 
@@ -111,6 +115,16 @@ def test_signed_weights_of_either_sample_are_understood():
     assert evaluate(values, truth, classifier=False).grade == "good"
     unsigned = {**values, "weight": np.abs(values["weight"])}
     assert "x: chi2" in evaluate(unsigned, truth, classifier=False).alarms
+
+
+def test_weighted_dijets_agree_with_themselves_and_not_without_their_weights():
+    sample = simulated("dijet_weighted")
+    schema = EventSchema((Particle("parton1", 0), Particle("parton2", 0)), weight="weight")
+    order = np.random.default_rng(0).permutation(len(sample["p4"]))[:6000]
+    first, second = (Events(schema, sample["p4"][rows], weight=sample["weight"][rows]) for rows in np.split(order, 2))
+    assert evaluate(first, second, bootstrap=40, classifier=False).grade == "good"
+    unweighted = Events(schema, first.momenta)
+    assert evaluate(unweighted, second, bootstrap=40, classifier=False).grade == "poor"
 
 
 def test_particles_off_shell_and_momentum_that_is_not_conserved_are_bad():

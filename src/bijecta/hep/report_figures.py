@@ -60,7 +60,8 @@ def _draw_ratio(axes: Any, panel: RatioPanel) -> None:
         linewidth=0.8,
         color=ORANGE,
     )
-    axes.set_ylim(0.5, 1.5)
+    far = np.abs(panel.generated / safe - 1.0)[filled].max(initial=0.0) > 0.5
+    axes.set_ylim(*((0.0, 3.0) if far else (0.5, 1.5)))
 
 
 @styled
