@@ -98,9 +98,19 @@ def test_the_seed_decides():
     assert results[0] == results[1] != results[2]
 
 
-def test_zero_integrates_to_zero():
-    result = integrate(lambda x: np.zeros(len(x)), 2, 1000, warm_start=None)
-    assert (result.value, result.error) == (0.0, 0.0)
+@pytest.mark.parametrize("warm_start", ["vegas", None])
+def test_zero_integrates_to_zero(warm_start):
+    if warm_start:
+        pytest.importorskip("vegas", reason="a warm start needs vegas")
+    result = integrate(lambda x: np.zeros(len(x)), 2, 1000, warm_start=warm_start)
+    assert (result.value, result.error) == (0.0, pytest.approx(0.0, abs=1e-100))
+
+
+def test_a_hundred_dimensions():
+    """The sum of x (1 - x) over the directions, which integrates to 1/6 each."""
+    pytest.importorskip("vegas", reason="a warm start needs vegas")
+    result = integrate(lambda x: (x * (1.0 - x)).sum(1), 100, 2000)
+    assert agrees(result, 100.0 / 6.0)
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ class _Vegas:
         y, jacobian = grid.from_cube(points)
         strata = np.asarray(self.integrator.nstrat)
         cells = np.minimum((y * strata).astype(np.int64), strata - 1)
-        cell = np.ravel_multi_index(tuple(cells.T), tuple(strata))
+        cell = cells @ np.append(1, np.cumprod(strata[:-1]))
         _, place, count = np.unique(cell, return_inverse=True, return_counts=True)
         return jacobian / (float(np.prod(strata)) * count[place])
 
