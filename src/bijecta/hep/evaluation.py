@@ -208,7 +208,14 @@ def evaluate(
         tuple(constraints),
         {name: ratio_panel(*pairs[name]) for name in numbers},
         weights,
-        {"generated": len(own), "reference": len(truth), "bootstrap": bootstrap, "seed": seed, "null": null},
+        {
+            "generated": len(own),
+            "reference": len(truth),
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "null": null,
+            "too rare to compare": [name for name in pairs if name not in numbers],
+        },
     )
 
 

@@ -18,6 +18,7 @@ Weighted = tuple[FloatArray, FloatArray]
 
 BINS = 30
 _LEAST_IN_BIN = 20  # effective events, so that chi2 follows its distribution
+_LEAST_REPLICAS = 30  # whose mean is good to five per cent
 _ELEMENTS = 100_000  # of one block of replicas: it stays in the cache
 _KOLMOGOROV_MEAN = np.sqrt(np.pi / 2.0) * np.log(2.0)
 
@@ -74,7 +75,7 @@ def compare_column(
 
     The bins hold equal shares of the reference (30, fewer for small samples); errors are :math:`\sum w^2`. The null
     draws both samples from the reference, with the effective sizes of the two. The tail of Kolmogorov is taken in
-    units of the mean of the null, which keeps it right for weighted and for discrete observables.
+    units of the mean of the null (of 30 replicas or more), which keeps it right for weighted and discrete observables.
 
     Args:
         generated: values (n,) and weights (n,).
@@ -98,7 +99,7 @@ def compare_column(
     degrees = max(len(merged.starts) - 1, 1)
     sizes = [effective_size(weight) for weight in (generated[1], reference[1])]
     scale = _KOLMOGOROV_MEAN * np.sqrt(1.0 / sizes[0] + 1.0 / sizes[1])
-    if truth and truth["ks"].mean() > 0.0:
+    if replicas >= _LEAST_REPLICAS and truth and truth["ks"].mean() > 0.0:
         scale = truth["ks"].mean()
     tails = {
         "ks": kolmogorov_tail(_KOLMOGOROV_MEAN * observed["ks"] / scale),

@@ -99,10 +99,12 @@ def _observables(evaluation: Evaluation) -> str:
         tests = [number.p_value for number in numbers.values() if number.p_value is not None]
         shown = [_shown(numbers[kind]) for kind in _HEADS]
         rows.append([escape(name), *shown, f"{min(tests):.2g}" if tests else ""])
+    rare = evaluation.settings["too rare to compare"]
+    note = f"<p>Too rare to compare: {escape(', '.join(rare))}.</p>" if rare else ""
     if not rows:
-        return ""
+        return note
     accept = ["accept", *(_accept(kind) for kind in _HEADS), ""]
-    return _table(("observable", *_HEADS.values(), "smallest p"), [*rows, accept])
+    return _table(("observable", *_HEADS.values(), "smallest p"), [*rows, accept]) + note
 
 
 def _constraints(evaluation: Evaluation) -> str:
