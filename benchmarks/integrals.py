@@ -20,7 +20,8 @@ import vegas
 from bijecta.hep.integration import integrate
 from machine import keep, print_table
 
-WIDTH, HOLE, RIM = 0.2, 0.2, 0.45  # of Gaussians; inner and outer radius of the annulus
+WIDTH, BAND = 0.2, 0.02  # of Gaussians, and of the band
+HOLE, RIM = 0.2, 0.45  # inner and outer radius of the annulus
 
 
 def gauss(x: np.ndarray, centre: float = 0.5) -> np.ndarray:
@@ -46,6 +47,11 @@ def annulus(x: np.ndarray) -> np.ndarray:
     return ((radius > HOLE) & (radius < RIM)).astype(float)
 
 
+def band(x: np.ndarray) -> np.ndarray:
+    """A thin band along the diagonal, which no product of grids can follow; not of that set."""
+    return np.exp(-(((x[:, 0] - x[:, 1]) / BAND) ** 2))
+
+
 def polynomial(x: np.ndarray) -> np.ndarray:
     """A sum of parabolas."""
     return (x * (1 - x)).sum(1)
@@ -61,6 +67,7 @@ INTEGRANDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int, float]] = {
     "circles": (circles, 2, 0.0136847723814),
     "camel8": (camel, 8, gauss_integral(8, 1 / 3)),
     "annulus": (annulus, 2, math.pi * (RIM**2 - HOLE**2) / 4),
+    "band": (band, 2, BAND * math.sqrt(math.pi) * math.erf(1 / BAND) - BAND**2),
     "camel2": (camel, 2, gauss_integral(2, 1 / 3)),
     "gauss2": (gauss, 2, gauss_integral(2)),
     "gauss4": (gauss, 4, gauss_integral(4)),
