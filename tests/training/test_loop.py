@@ -301,6 +301,17 @@ class TestResume:
         assert [line.epoch for line in result.history] == [1, 2, 3, 4, 5, 6]
         assert same(weights_of(whole), weights_of(resumed))
 
+    @pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
+    def test_with_every_optimiser(self, tmp_path: Path, optimiser: str) -> None:
+        config, x = dataclasses.replace(self.CONFIG, optimiser=optimiser, learning_rate=1e-2), 3 * normal_rows() + 5
+        whole, stopped, resumed = small(), small(), small()
+        result = fit(whole, x, config=config)
+        assert result.best_epoch > 0, "no epoch was better than the start"
+        path = tmp_path / "checkpoint.safetensors"
+        fit(stopped, x, config=config, checkpoint=path, on_epoch=lambda p: p.epoch == 3)
+        fit(resumed, x, config=config, checkpoint=path)
+        assert same(weights_of(whole), weights_of(resumed))
+
     def test_after_a_kill(self, tmp_path: Path) -> None:
         script = (
             "import sys, time, torch; torch.set_num_threads(1)\n"

@@ -1,10 +1,20 @@
 """The settings of a training run, as data."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
 from bijecta.errors import InputError
+
+OPTIMISERS: Mapping[str, Callable[..., Optimizer]] = {
+    "adamw": partial(AdamW, fused=True),
+    "adam": partial(Adam, fused=True),
+    "sgd": partial(SGD, momentum=0.9, nesterov=True, fused=True),
+}
 
 
 @dataclass(frozen=True)
@@ -16,8 +26,9 @@ class FitConfig:
         batch_size: rows per step (None: a twentieth of the rows, between 64 and 1024).
         learning_rate: the largest learning rate; it rises linearly, then falls to zero along a cosine (None: 2e-3,
             less for fewer than 4,000 training rows, in proportion to the root of their number).
+        optimiser: "adamw", "adam" (which adds the weight decay to the gradient) or "sgd" (momentum 0.9, Nesterov's).
         warmup: fraction of all steps in which the learning rate rises.
-        weight_decay: decoupled weight decay of AdamW.
+        weight_decay: pull of the weights towards zero.
         gradient_clip: largest norm of the gradient of one step.
         ema: decay of the moving average of the weights that is validated and returned; 0 switches it off.
         validation_fraction: fraction of the rows held out; 0 trains on all and keeps the last weights.
@@ -39,6 +50,7 @@ class FitConfig:
     epochs: int = 100
     batch_size: int | None = None
     learning_rate: float | None = None
+    optimiser: str = "adamw"
     warmup: float = 0.03
     weight_decay: float = 0.0
     gradient_clip: float = 5.0
@@ -50,6 +62,8 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise InputError(f"FitConfig expects optimiser among {', '.join(OPTIMISERS)}, got {self.optimiser!r}.")
         for name, (low, high, closed) in _RANGES.items():
             value = getattr(self, name)
             if value is None:

@@ -24,7 +24,7 @@ from bijecta.training.checkpoint import (
     same_run,
     write_checkpoint,
 )
-from bijecta.training.config import FitConfig
+from bijecta.training.config import OPTIMISERS, FitConfig
 from bijecta.training.distributed import Team, join
 from bijecta.training.divergence import explain_divergence
 from bijecta.training.losses import Loss, nll
@@ -90,9 +90,10 @@ def fit(
 ) -> FitResult:
     r"""Fit a flow to data by minimising a loss, :math:`\min_\theta \mathbb{E}_{batch}\,\mathcal{L}(\theta)`.
 
-    The rows are split into training and validation rows; what starts from data is initialised; AdamW takes steps on
-    minibatches; after every epoch the moving average of the weights is validated. The flow ends in eval mode with the
-    best average. In processes started by ``torchrun``, each with all rows, every batch is shared out between them.
+    The rows are split into training and validation rows; what starts from data is initialised; the optimiser takes
+    steps on minibatches; after every epoch the moving average of the weights is validated. The flow ends in eval mode
+    with the best average. In processes started by ``torchrun``, each with all rows, every batch is shared out between
+    them.
 
     Args:
         flow: a `Flow`, or any Distribution with parameters; trained in place, on the device where it is.
@@ -170,9 +171,8 @@ class _Run:
                 flow.initialise(start.x, start.context)
         team.begin_alike(flow)
         self.average = WeightAverage(flow, config.ema)
-        self.optimiser = torch.optim.AdamW(
-            self.average.weights, lr=self.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        make = OPTIMISERS[config.optimiser]
+        self.optimiser = make(self.average.weights, lr=self.learning_rate, weight_decay=config.weight_decay)
         self.history: list[Progress] = []
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
