@@ -209,8 +209,9 @@ class _Vegas:
         return len(self.rounds) < fewest
 
     def expected_variance(self) -> float:
-        """Square of the error that all rounds may reach: the grid goes on learning, so half of the last one's each."""
-        return 0.5 * self.rounds[-1].error ** 2 / (_ROUNDS - 1)
+        """Square of the error that all rounds may reach, if the grid goes on learning: half, times what it just won."""
+        before, last = (one.error**2 for one in self.rounds[-2:])
+        return 0.5 * last * min(1.0, last / max(before, 1e-200)) / (_ROUNDS - 1)
 
     def is_even(self) -> bool:
         """Say whether weights vary so little that defending a flow would cost more than it brings."""
