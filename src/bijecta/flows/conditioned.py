@@ -49,9 +49,7 @@ class ConditionedFlow(distributions.Distribution):
 
     def __init__(self, flow: "Flow", context: Tensor | None = None, *, validate_args: bool | None = None) -> None:
         if flow.event_shape is None:
-            raise InputError(
-                "condition expects a flow with an event_shape. Build it with Flow(..., event_shape=...)."
-            )
+            raise InputError("condition expects a flow with an event_shape. Build it with Flow(..., event_shape=...).")
         if flow.context == 0 and context is not None:
             raise InputError("This flow is unconditional and expects no context. Build the recipe with context=C.")
         batch = Size() if context is None else context.shape[:-1]
