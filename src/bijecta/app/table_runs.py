@@ -2,8 +2,6 @@
 
 import json
 import queue
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ from bijecta.app.messages import Array, read_message
 from bijecta.app.registry import GRACE_SECONDS, Tab
 from bijecta.app.table_lesson import TableSettings
 from bijecta.app.table_worker import rows_to_wire
-from bijecta.app.trainer import PATIENCE, Trainer, retire
+from bijecta.app.trainer import PATIENCE, Trainer, launch, retire
 from bijecta.errors import InputError
 
 MOST_AT_ONCE = 6
@@ -38,9 +36,7 @@ class TableTrainer(Trainer):
         super().__init__()
         if len(_FITS) >= MOST_AT_ONCE:
             raise InputError(f"{MOST_AT_ONCE} fits are open on this server already. Close another tab, then press Fit.")
-        command = [sys.executable, "-m", "bijecta.app.table_worker"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 (our own)
-        self.process, self.tab = process, tab
+        self.process, self.tab = launch("table_worker"), tab
         self.lines: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         self.lines.put({"settings": settings.to_json(), **rows_to_wire(rows)})
         _FITS.add(self)

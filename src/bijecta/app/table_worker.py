@@ -5,35 +5,18 @@ The end of standard input ends the process. Messages leave on standard output, e
 """
 
 import base64
-import json
-import os
-import sys
-import threading
-from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import torch
 
-from bijecta.app.messages import Array, write_message
+from bijecta.app.child import serve
+from bijecta.app.messages import Array
 from bijecta.app.table_lesson import TableLesson, TableSettings
 
 
 def main() -> None:
-    """Read settings and rows, fit, publish, answer, until the input ends."""
-    torch.set_num_threads(1)
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what anything else prints goes to standard error
-    record = json.loads(sys.stdin.buffer.readline() or "null")
-    if record is None:
-        return
-    lesson = TableLesson(
-        TableSettings(**record["settings"]), rows_from_wire(record), lambda message: write_message(output, message)
-    )
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, lesson), daemon=True).start()
-    with suppress(BrokenPipeError):  # the server has gone
-        lesson.run()
-    os._exit(0)  # nothing is left to tidy up, and torch would take a second over it
+    """Fit a table."""
+    serve(lambda record, publish: TableLesson(TableSettings(**record["settings"]), rows_from_wire(record), publish))
 
 
 def rows_to_wire(rows: Array) -> dict[str, Any]:
@@ -45,13 +28,6 @@ def rows_to_wire(rows: Array) -> dict[str, Any]:
 def rows_from_wire(record: dict[str, Any]) -> Array:
     """Read what `rows_to_wire` wrote."""
     return np.frombuffer(base64.b64decode(record["rows"])).reshape(-1, record["columns"])
-
-
-def _listen(stream: BinaryIO, lesson: TableLesson) -> None:
-    for line in stream:
-        if line.strip():
-            lesson.pace.inbox.put(json.loads(line))
-    lesson.pace.inbox.put({"do": "close"})
 
 
 if __name__ == "__main__":

@@ -186,9 +186,9 @@ class ProcessTrainer(Trainer):
         self.end_with(f"The process that trained has ended (code {code}). Press Run to start it again.")
 
 
-def launch() -> "subprocess.Popen[bytes]":
+def launch(worker: str = "worker") -> "subprocess.Popen[bytes]":
     """Start a worker that waits for its settings."""
-    command = [sys.executable, "-m", "bijecta.app.worker"]
+    command = [sys.executable, "-m", f"bijecta.app.{worker}"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 (our own module)
 
 
