@@ -11,14 +11,12 @@ import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app.conftest import TINY, wait_until_final
-from bijecta.app import registry
+from app.conftest import TINY, open_page, runs_in_threads, wait_until_final
 from bijecta.app.charts import curves_chart, density_chart
 from bijecta.app.comparing import DEFAULT, Comparison, changes, name_of, start_next
 from bijecta.app.contact_sheet import contact_sheet
 from bijecta.app.outcome import MEASURES, Outcome, best_of, to_csv
 from bijecta.app.settings import OPENING, RunSettings
-from bijecta.app.trainer import ThreadTrainer
 from bijecta.app.views import compare
 from bijecta.data import toy
 from bijecta.errors import InputError
@@ -30,24 +28,13 @@ PAIR = Comparison((TINY, OTHER))
 
 @pytest.fixture
 def runs(monkeypatch):
-    made = registry.Registry(lambda settings, points: ThreadTrainer(settings, points=points))
-    for module in (registry, compare):
-        monkeypatch.setattr(module, "RUNS", made)
-    yield made
-    made.close_all()
+    with runs_in_threads(monkeypatch, compare) as made:
+        yield made
 
 
 @pytest.fixture
 def visit(runs):
-    def open_page(**query):
-        page = AppTest.from_string(SCRIPT, default_timeout=60)
-        for name, value in query.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception
-        return page
-
-    return open_page
+    return lambda **query: open_page(AppTest.from_string(SCRIPT, default_timeout=60), query)
 
 
 @pytest.mark.parametrize(

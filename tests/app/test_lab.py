@@ -6,10 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import bijecta.app
-from app.conftest import wait_for, wait_until_final
-from bijecta.app import registry
+from app.conftest import open_page, runs_in_threads, wait_for, wait_until_final
 from bijecta.app.settings import OPENING, RunSettings
-from bijecta.app.trainer import ThreadTrainer
 from bijecta.app.views import lab
 
 HOME = str(Path(bijecta.app.__file__).with_name("home.py"))
@@ -17,24 +15,13 @@ HOME = str(Path(bijecta.app.__file__).with_name("home.py"))
 
 @pytest.fixture
 def runs(monkeypatch):
-    made = registry.Registry(lambda settings, points: ThreadTrainer(settings, points=points))
-    for module in (registry, lab):
-        monkeypatch.setattr(module, "RUNS", made)
-    yield made
-    made.close_all()
+    with runs_in_threads(monkeypatch, lab) as made:
+        yield made
 
 
 @pytest.fixture
 def visit(runs):
-    def open_page(**query):
-        page = AppTest.from_file(HOME, default_timeout=60)
-        for name, value in query.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception
-        return page
-
-    return open_page
+    return lambda **query: open_page(AppTest.from_file(HOME, default_timeout=60), query)
 
 
 def test_the_first_visit_shows_the_opening_run(visit, runs):
