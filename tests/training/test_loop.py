@@ -77,7 +77,7 @@ def test_stops_when_the_time_is_up_with_the_learning_rate_at_its_end() -> None:
         small(), normal_rows(), config=FitConfig(epochs=100_000, patience=0, max_seconds=1.0, learning_rate=2e-3)
     )
     assert result.stopped == "time"
-    assert 0.9 < result.seconds < 5
+    assert 0.9 < result.seconds < 60  # a loaded machine may stand still in between
     rates = [line.learning_rate for line in result.history]
     # The warm-up follows the clock as well: it does not last for 3 % of a hundred thousand epochs.
     assert max(rates) > 0.05 * 2e-3
