@@ -8,6 +8,8 @@ from bijecta.bijections.continuous import Continuous, Transport
 from bijecta.bijections.hosts import Autoregressive, Coupling, Elementwise
 from bijecta.bijections.image import Multiscale, Squeeze
 from bijecta.bijections.linear import ActNorm, LULinear, Permute
+from bijecta.bijections.low_rank import LowRank
+from bijecta.bijections.orthogonal import Householder, Orthogonal
 from bijecta.bijections.planar import Planar
 from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Whiten
 from bijecta.bijections.radial import Radial
@@ -42,14 +44,17 @@ __all__ = [
     "Coupling",
     "CubicSpline",
     "Elementwise",
+    "Householder",
     "Indexed",
     "Inverse",
     "LULinear",
     "LinearSpline",
     "Log",
     "Logit",
+    "LowRank",
     "Multiscale",
     "NeuralMonotone",
+    "Orthogonal",
     "Permute",
     "Planar",
     "QuadraticSpline",
