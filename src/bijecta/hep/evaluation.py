@@ -16,6 +16,7 @@ from bijecta.hep.evaluation_constraints import Constraint, constant_columns, eve
 from bijecta.hep.evaluation_distances import Number, compare_column, effective_size
 from bijecta.hep.evaluation_frechet import frechet_number
 from bijecta.hep.evaluation_histograms import RatioPanel, WeightHistogram, ratio_panel, weight_histogram
+from bijecta.hep.evaluation_leptons import lepton_numbers
 from bijecta.hep.events import Events
 from bijecta.hep.observables import Columns, FloatArray, Observable, Sample, columns_of, feature_matrix
 
@@ -34,8 +35,8 @@ class Evaluation:
     Args:
         observables: the distances of each observable by name: "wasserstein", "ks", "separation", "chi2", "outside".
         whole: numbers about all observables together: "AUC", "Frechet", the mean "<w>" of the classifier weights,
-            their "tails" (fraction outside 0.1 to 10) and "ESS" (fraction), and the effective fractions of the event
-            weights.
+            their "tails" (fraction outside 0.1 to 10) and "ESS" (fraction), the effective fractions of the event
+            weights, and what `lepton_numbers` finds in pairs of leptons.
         constraints: what every event must fulfil.
         panels: histograms of each observable by name.
         classifier_weights: histograms of the classifier weights; None without a classifier.
@@ -157,8 +158,9 @@ def evaluate(
 
     The tests are Kolmogorov-Smirnov, chi2 and the range of each observable, and the AUC of a classifier that sees all
     observables, masses of pairs and triples among them: resonances smeared by a model are invisible in the momenta of
-    single particles. Beside every number stands what two samples of the reference give at the same effective sizes;
-    for the classifier the reference is split, and the generated events compete with one half as the other half does.
+    single particles. Where leptons have partners of opposite charge, their forward-backward asymmetry and the fitted
+    mass of the Z are tests too. Beside every number stands what two samples of the reference give at the same effective
+    sizes; for the classifier the reference is split, and the generated events compete with one half as the other does.
 
     Args:
         generated: events of a model, or arrays (n,) by name, their weights under "weight".
@@ -190,9 +192,10 @@ def evaluate(
     columns = [columns_of(s, observables, name) for s, name in ((generated, "generated"), (reference, "reference"))]
     _check_pair(generated, reference, columns)
     generator = np.random.default_rng(seed)
-    constraints = [*constant_columns(*columns)]
+    constraints, leptons = [*constant_columns(*columns)], {}
     if isinstance(generated, Events) and isinstance(reference, Events):
         constraints = [*event_constraints(generated, reference), *constraints]
+        leptons = lepton_numbers(generated, reference)
     own, truth = _varying(columns[0], columns[1]), _varying(columns[1], columns[1])
     pairs = {name: (_present(own, name), _present(truth, name)) for name in truth.values}
     numbers = {
@@ -204,7 +207,7 @@ def evaluate(
     weights = None if scores is None else weight_histogram(scores[0].weight, None if not null else scores[1].weight)
     return Evaluation(
         numbers,
-        _whole(own, truth, scores, replicas=bootstrap, null=null, generator=generator),
+        _whole(own, truth, scores, replicas=bootstrap, null=null, generator=generator) | leptons,
         tuple(constraints),
         {name: ratio_panel(*pairs[name]) for name in numbers},
         weights,

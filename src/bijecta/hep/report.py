@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bijecta import __version__
 from bijecta.hep.evaluation import ACCEPT, LEVEL, Evaluation
 from bijecta.hep.evaluation_distances import Number
+from bijecta.hep.evaluation_leptons import MEANINGS
 from bijecta.hep.report_figures import plot_ratio, plot_weights
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _MEANINGS = {
     "Frechet": "Fréchet distance of all observables",
     "ESS of the event weights": "effective fraction of the event weights; after the bar: the reference",
 }
+
+
+def _meaning(kind: str) -> str:
+    return _MEANINGS.get(kind) or next((text for part, text in MEANINGS.items() if part in kind), "")
 
 
 def report_page(evaluation: Evaluation) -> str:
@@ -87,7 +92,7 @@ def _list(names: Sequence[str]) -> str:
 
 def _whole(evaluation: Evaluation) -> str:
     rows = [
-        [escape(kind), escape(_MEANINGS[kind]), _shown(number), _probability(number), _accept(kind)]
+        [escape(kind), escape(_meaning(kind)), _shown(number), _probability(number), _accept(kind)]
         for kind, number in evaluation.whole.items()
     ]
     return _table(("number", "what it is", "generated | truth", "p", "accept"), rows)
