@@ -227,7 +227,11 @@ def test_box_spline_maps_a_box_onto_itself(inverse):
         lambda: coordinates_of(realnvp(2)),
         lambda: sample_events(pairs()[0], 5, seed=0),
         lambda: BoxSpline(["round"]),
-        lambda: EventCoordinates(EventSchema((Particle("a", 0, 0.0), Particle("b", 0))), ("a", "b")),
+        lambda: EventCoordinates(
+            EventSchema((Particle("a", 0, 0.0), Particle("b", 0)), condition=(Condition("energy"),)),
+            ("a", "b"),
+            "at_rest",
+        ),
         lambda: EventCoordinates(
             EventSchema((Particle("a", 0, 0.0),), variable=(VariableParticles("jet", 0, 0.0, 2),)), ("a", "jet1")
         ),

@@ -8,6 +8,8 @@ from bijecta.hep.box_spline import BoxSpline
 from bijecta.hep.coordinates import EventCoordinates, measure_coordinates
 from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, RelativeAzimuth
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
+from bijecta.hep.coordinates_mass_mixture import PeakAndContinuum
+from bijecta.hep.coordinates_quantile import QuantileStart
 from bijecta.hep.decay import DecayChain
 from bijecta.hep.evaluation import Evaluation, evaluate
 from bijecta.hep.event_flow import coordinates_of, event_flow, sample_events
@@ -42,7 +44,9 @@ __all__ = [
     "MuonPairs",
     "Particle",
     "PartonFractions",
+    "PeakAndContinuum",
     "PowerLaw",
+    "QuantileStart",
     "RamboMasses",
     "RelativeAzimuth",
     "SignedMixture",

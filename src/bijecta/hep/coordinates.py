@@ -14,7 +14,9 @@ from bijecta.bijections import Bijection, Indexed, Log, Wrap
 from bijecta.errors import FileFormatError, InputError
 from bijecta.hep import kinematics
 from bijecta.hep.coordinates_collider import BoundedRapidity
+from bijecta.hep.coordinates_context import columns_of, context_of, energy_column
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
+from bijecta.hep.coordinates_mass_mixture import PeakAndContinuum
 from bijecta.hep.decay import describe, realise
 from bijecta.hep.decay_tree import Decay, column_names, read_tree
 from bijecta.hep.events import Events
@@ -22,7 +24,7 @@ from bijecta.hep.rambo_on_diet import RamboMasses
 from bijecta.hep.schema import EventSchema
 
 _STILL = 1e-5  # a total momentum below this share of the energies is none
-SHAPES = ("breit_wigner", "power_law", "excess")
+_SHAPES = {"breit_wigner": BreitWigner, "power_law": PowerLaw, "peak_and_continuum": PeakAndContinuum}
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class EventCoordinates:
     r"""The coordinates of events of fixed particles: a decay chain, and the shapes of its masses.
 
     Args:
-        schema: the events; every particle has its mass.
+        schema: the events, without variable particles. A mass that differs from event to event (None) is a coordinate:
+            "excess", its logarithm, or one of the shapes below.
         tree: nested pairs of the names of the particles: who decays into whom.
         root: how the whole system moves: "free", "along_beam" (no transverse momentum) or "at_rest" (at the energy of
             the condition).
         masses: a shape per mass, such as {"mass": {"kind": "breit_wigner", "mass": 91.19, "width": 2.5, "low": 40,
-            "high": 200}} or {"kind": "power_law", "power": 3, "low": 40, "high": 200}; the others are "excess", the
-            log of what they have above their daughters.
+            "high": 200}}, {"kind": "power_law", "power": 3, "low": 40, "high": 200} or {"kind":
+            "peak_and_continuum", ...} with the numbers of both; the others are "excess", the log of what they have
+            above their daughters.
         resonance: mass M and width Γ in GeV of a resonance in the energy of the collision; networks then see
             :math:`(E - M) / \sqrt{(E - M)^2 + \Gamma^2}` as well.
         pt_min: threshold of the transverse momentum of the system in GeV.
@@ -65,11 +69,11 @@ class EventCoordinates:
     pt_min: float = 0.0
 
     def __post_init__(self) -> None:
-        free = [slot for slot, mass in zip(self.schema.slots, self.schema.masses, strict=True) if mass is None]
-        if self.schema.variable or free:
-            what = ", ".join([*(group.name for group in self.schema.variable), *free])
+        if self.schema.variable or (self.free and self.root == "at_rest"):
+            what = ", ".join([*(group.name for group in self.schema.variable), *self.free])
             raise InputError(
-                f"Coordinates need particles that are always there and whose mass is known; not so: {what}."
+                "EventCoordinates describe particles that are always there and, in a system at rest, whose mass is "
+                f"known; not so: {what}. ObjectCoordinates describe particles in varying number."
             )
         object.__setattr__(self, "tree", _as_tuples(self.tree))
         unknown = sorted(set(self.masses) - set(self.columns))
@@ -86,7 +90,12 @@ class EventCoordinates:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the coordinates."""
-        return column_names(self.decay, self.root)
+        return (*column_names(self.decay, self.root), *(f"mass({slot})" for slot in self.free))
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The particles whose mass differs from event to event."""
+        return tuple(p.name for p in self.schema.particles if p.mass is None)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -96,17 +105,12 @@ class EventCoordinates:
     @property
     def context(self) -> int:
         """The number of context features."""
-        return sum(len(condition.values) or 1 for condition in self.schema.condition)
+        return sum(map(columns_of, self.schema.condition))
 
     @property
     def energy_column(self) -> int | None:
         """The column of the context that holds ln(√s / GeV), None if no condition is an energy."""
-        column = 0
-        for condition in self.schema.condition:
-            if condition.kind == "log_energy":
-                return column
-            column += len(condition.values) or 1
-        return None
+        return energy_column(self.schema.condition)
 
     def rows(self, events: Events) -> tuple[Tensor, Tensor | None]:
         """Compute what `fit` takes.
@@ -119,19 +123,17 @@ class EventCoordinates:
         """
         momenta = torch.as_tensor(events.momenta)
         context = self.context_of(events.condition, len(events))
-        x = describe(self.decay, momenta, self.root).float()
+        x = self.described(momenta).float()
         return x, None if context is None else context.float()
 
     def context_of(self, condition: Mapping[str, ArrayLike], n: int) -> Tensor | None:
         """Compute the contexts (n, C) of conditions, each one value or n, in float64; None without conditions."""
-        parts = []
-        for each in self.schema.condition:
-            values = np.broadcast_to(np.asarray(condition[each.name]), (n,))
-            if each.kind == "one_hot":
-                parts += [values == value for value in each.values]
-            else:
-                parts.append(np.log(values) if each.kind == "log_energy" else values)
-        return torch.tensor(np.stack(parts, 1), dtype=torch.float64) if parts else None
+        return context_of(self.schema.condition, condition, n)
+
+    def described(self, momenta: Tensor) -> Tensor:
+        """Compute the coordinates (n, D) of four-momenta (n, k, 4) in GeV."""
+        free = [slot for slot, mass in enumerate(self.schema.masses) if mass is None]
+        return describe(self.decay, momenta, self.root, free)
 
     def momenta(self, rows: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute four-momenta.
@@ -146,11 +148,16 @@ class EventCoordinates:
         energy = None
         if self.root == "at_rest" and context is not None:
             energy = context[..., self.energy_column].to(rows.dtype).exp().expand(rows.shape[:-1])
-        return realise(self.decay, rows, [float(mass or 0.0) for mass in self.schema.masses], energy)
+        return realise(self.decay, rows, self.schema.masses, energy)
 
     def maps(self) -> list[Bijection]:
         """Build the exact maps from the coordinates to their boxes, in the order in which data pass them."""
         places, width = {name: i for i, name in enumerate(self.columns)}, len(self.columns)
+        return [Indexed(change, [places[name] for name in names], width) for change, names in self.steps()]
+
+    def steps(self) -> list[tuple[Bijection, list[str]]]:
+        """Build the same maps, each beside the names of the columns that it sees."""
+        places = self.columns
         steps: list[tuple[Bijection, list[str]]] = []
         if "rapidity" in places and self.energy_column is not None:
             seen = ["rapidity", "mass", *(["pt"] if "pt" in places else [])]
@@ -158,8 +165,7 @@ class EventCoordinates:
         steps += self._mass_maps()
         steps += [(Log(self.pt_min), [name]) for name in places if name == "pt"]
         angles = [name for name, kind in zip(self.columns, self.kinds, strict=True) if kind in ("angle", "turn")]
-        steps.append((Wrap(), angles))
-        return [Indexed(change, [places[name] for name in names], width) for change, names in steps]
+        return [*steps, (Wrap(), angles)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the coordinates as a dictionary that ``json.dumps`` takes."""
@@ -199,14 +205,15 @@ class EventCoordinates:
         if self.root == "at_rest" and len(self.schema.slots) > 2 and not self.masses:
             return [self._rambo_map()]
         steps: list[tuple[Bijection, list[str]]] = []
-        tree = self.decay
+        tree, slots = self.decay, self.schema.slots
         for decay in tree.walk():
             name = "mass" if decay is tree else f"mass({decay.name})"
             if name in self.columns:
-                daughters = [f"mass({each.name})" for each in decay.daughters if isinstance(each, Decay)]
+                names = [each.name if isinstance(each, Decay) else slots[each] for each in decay.daughters]
+                daughters = [f"mass({each})" for each in names if f"mass({each})" in self.columns]
                 stable = sum(self.schema.masses[each] or 0.0 for each in decay.daughters if isinstance(each, int))
                 steps.append(_mass_map(self._shape(name), name, stable, daughters))
-        return steps
+        return [*steps, *(_mass_map(self._shape(name), name, 0.0, []) for name in map("mass({})".format, self.free))]
 
     def _rambo_map(self) -> tuple[Bijection, list[str]]:
         names = [name for name in self.columns if name.startswith("mass")]
@@ -222,15 +229,13 @@ class EventCoordinates:
 def _mass_map(shape: Mapping[str, Any], name: str, stable: float, daughters: list[str]) -> tuple[Bijection, list[str]]:
     options = {key: value for key, value in shape.items() if key != "kind"}
     try:
-        if shape["kind"] == "breit_wigner":
-            return BreitWigner(**options), [name]
-        if shape["kind"] == "power_law":
-            return PowerLaw(**options), [name]
+        if shape["kind"] in _SHAPES:
+            return _SHAPES[shape["kind"]](**options), [name]
         if shape["kind"] == "excess":
             return MassExcess(stable, len(daughters)), [name, *daughters]
     except TypeError as error:
         raise InputError(f"{name}: {error}.") from error
-    raise InputError(f"{name}: expected kind to be one of {', '.join(SHAPES)}; got {shape['kind']!r}.")
+    raise InputError(f"{name}: expected kind to be excess or one of {', '.join(_SHAPES)}; got {shape['kind']!r}.")
 
 
 def measure_coordinates(
@@ -272,8 +277,8 @@ def measure_coordinates(
         )
     tree = _nested(events.schema.slots) if tree is None else tree
     root = _motion(events)
-    columns = column_names(read_tree(tree, events.schema.slots), root)
-    values = describe(read_tree(tree, events.schema.slots), torch.as_tensor(events.momenta), root)
+    plain = EventCoordinates(events.schema, tree, root)
+    columns, values = plain.columns, plain.described(torch.as_tensor(events.momenta))
     shapes = {}
     for name, shape in (masses or {}).items():
         if name not in columns:

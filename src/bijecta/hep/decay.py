@@ -4,6 +4,7 @@ A chain is a binary tree of particles, such as ((b, (lepton, neutrino)), (antib,
 described in the rest frame of the parent. The frame of a daughter has its z axis along her flight and its x axis in the
 plane of that flight and the parent's z axis (helicity frames); the frame of the whole system is that of Collins and
 Soper. One decay after the other is an isotropic direction in flat phase space, so the ladj is a sum of two-body terms.
+Particles whose mass differs from event to event (mass None) have it as a further coordinate, after all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +20,20 @@ from bijecta.hep import kinematics
 from bijecta.hep.decay_tree import ROOTS, Decay, column_names, read_tree, slots_of
 
 Columns = dict[str, Tensor]
+Masses = Sequence[float | None]
 
 
-def describe(tree: Decay, momenta: Tensor, root: str = "free") -> Tensor:
+def describe(tree: Decay, momenta: Tensor, root: str = "free", free: Sequence[int] = ()) -> Tensor:
     """Compute the coordinates of a decay chain from four-momenta.
 
     Args:
         tree: the decay of the whole system.
         momenta: (E, px, py, pz) in GeV, shape (..., k, 4), in the order of the slots.
         root: as in `column_names`.
+        free: the slots whose masses are coordinates too.
 
     Returns:
-        The coordinates that `column_names` lists, in GeV and radians, shape (..., D).
+        The coordinates that `column_names` lists, then the free masses, in GeV and radians, shape (..., D).
 
     Reference:
         Byckling, Kajantie (1973), "Particle kinematics", chapter VI.
@@ -48,16 +51,17 @@ def describe(tree: Decay, momenta: Tensor, root: str = "free") -> Tensor:
     _describe_decay(tree, leaves, columns)
     columns[names[len(ROOTS[root]) + 1]] = columns.pop(f"phi({tree.name})")
     columns["cos_theta"] = columns.pop(f"cos_theta({tree.name})")
-    return torch.stack([columns[name] for name in names], -1)
+    own = kinematics.mass(momenta[..., list(free), :])
+    return torch.cat([torch.stack([columns[name] for name in names], -1), own], -1)
 
 
-def realise(tree: Decay, coordinates: Tensor, masses: Sequence[float], energy: Tensor | None = None) -> Tensor:
+def realise(tree: Decay, coordinates: Tensor, masses: Masses, energy: Tensor | None = None) -> Tensor:
     """Compute the four-momenta of a decay chain from its coordinates: the inverse of `describe`.
 
     Args:
         tree: the decay of the whole system.
         coordinates: as `describe` gives them, shape (..., D); D says how the system moves.
-        masses: mass in GeV of every slot.
+        masses: mass in GeV of every slot, None where it is a coordinate.
         energy: for a system at rest its mass in GeV, shape (...).
 
     Returns:
@@ -74,27 +78,28 @@ def realise(tree: Decay, coordinates: Tensor, masses: Sequence[float], energy: T
         >>> realise(tree, torch.tensor([0.8, 0.0]), (0.0, 0.0), torch.tensor(10.0))[0]
         tensor([5.0000, 3.0000, 0.0000, 4.0000])
     """
-    root = _root_of(tree, coordinates.shape[-1])
+    chain, own = _split(tree, coordinates, masses)
+    root = _root_of(tree, chain.shape[-1])
     if root == "at_rest" and energy is None:
         raise InputError("A system at rest needs its energy: pass energy=... in GeV.")
     names = column_names(tree, root)
-    columns = dict(zip(names, coordinates.unbind(-1), strict=True))
+    columns = dict(zip(names, chain.unbind(-1), strict=True))
     azimuth = columns[names[len(ROOTS[root]) + 1]]
     columns |= {f"cos_theta({tree.name})": columns["cos_theta"], f"phi({tree.name})": azimuth}
     columns[f"mass({tree.name})"] = columns["mass"] if energy is None else energy
-    leaves = _realise_decay(tree, columns, masses)
+    leaves = _realise_decay(tree, columns, own)
     if root != "at_rest":
         leaves = _set_in_motion(leaves, columns, transverse=root == "free")
     restored = leaves[..., sorted(range(len(tree.slots)), key=tree.slots.__getitem__), :]
-    return on_shell(restored[..., 1:], masses)
+    return on_shell(restored[..., 1:], own)
 
 
-def on_shell(momenta: Tensor, masses: Sequence[float]) -> Tensor:
+def on_shell(momenta: Tensor, masses: Sequence[float] | Tensor) -> Tensor:
     r"""Put the energy before momenta: :math:`E = \sqrt{m^2 + \mathbf p^2}`.
 
     Args:
         momenta: (px, py, pz) in GeV, shape (..., k, 3).
-        masses: mass in GeV of each of the k particles.
+        masses: mass in GeV of each of the k particles, shape (k,) or (..., k).
 
     Returns:
         (E, px, py, pz) in GeV, shape (..., k, 4).
@@ -106,22 +111,23 @@ def on_shell(momenta: Tensor, masses: Sequence[float]) -> Tensor:
         >>> on_shell(torch.tensor([[3.0, 4.0, 0.0]]), [12.0])
         tensor([[13.,  3.,  4.,  0.]])
     """
-    square = momenta.square().sum(-1) + torch.tensor(masses, dtype=momenta.dtype, device=momenta.device) ** 2
+    square = momenta.square().sum(-1) + torch.as_tensor(masses, dtype=momenta.dtype, device=momenta.device) ** 2
     return torch.cat([square.sqrt().unsqueeze(-1), momenta], -1)
 
 
-def log_phase_space(tree: Decay, coordinates: Tensor, masses: Sequence[float], energy: Tensor | None = None) -> Tensor:
+def log_phase_space(tree: Decay, coordinates: Tensor, masses: Masses, energy: Tensor | None = None) -> Tensor:
     r"""Compute the log of the phase-space element per unit of the coordinates of a decay chain.
 
     .. math:: \prod_i \frac{d^3 p_i}{2 E_i} = d^4 P\, \prod_n \frac{k_n}{4 M_n}\, d\cos\theta_n\, d\phi_n\,
         \prod_{n \ne \text{system}} 2 M_n\, dM_n, \qquad d^4 P = m\, p_T\, dm\, dp_T\, dy\, d\phi
 
-    The factor d⁴P is there for a free system only: otherwise (part of) P is fixed.
+    The factor d⁴P is there for a free system only: otherwise (part of) P is fixed. A free mass m_i is a coordinate
+    on both sides: its dm_i changes nothing.
 
     Args:
         tree: the decay of the whole system.
         coordinates: as `describe` gives them, shape (..., D).
-        masses: mass in GeV of every slot.
+        masses: mass in GeV of every slot, None where it is a coordinate.
         energy: for a system at rest its mass in GeV, shape (...).
 
     Returns:
@@ -135,12 +141,13 @@ def log_phase_space(tree: Decay, coordinates: Tensor, masses: Sequence[float], e
         >>> log_phase_space(tree, torch.zeros(2), (0.0, 0.0), torch.tensor(91.2)).exp()  # k / 4M of massless ones
         tensor(0.1250)
     """
-    root = _root_of(tree, coordinates.shape[-1])
-    columns = dict(zip(column_names(tree, root), coordinates.unbind(-1), strict=True))
+    chain, own = _split(tree, coordinates, masses)
+    root = _root_of(tree, chain.shape[-1])
+    columns = dict(zip(column_names(tree, root), chain.unbind(-1), strict=True))
     columns[f"mass({tree.name})"] = columns["mass"] if energy is None else energy
     total = torch.log(columns["mass"] * columns["pt"]) if root == "free" else coordinates.new_zeros(())
     for decay in tree.walk():
-        mass, (first, second) = columns[f"mass({decay.name})"], _daughter_masses(decay, columns, masses)
+        mass, (first, second) = columns[f"mass({decay.name})"], _daughter_masses(decay, columns, own)
         total = total + torch.log(two_body_momentum(mass, first, second) / (4.0 * mass))
         if decay is not tree:
             total = total + torch.log(2.0 * mass)
@@ -180,12 +187,13 @@ class DecayChain(Bijection):
         - \sum_{n \ne \text{system}} \log 2 M_n
 
     Data are (px, py, pz) of each particle side by side, in GeV; the latent is what `column_names` lists for a system
-    that moves freely. With two leptons it is (m, pT, y, φ, cos θ, φ) of the Collins-Soper frame.
+    that moves freely. With two leptons it is (m, pT, y, φ, cos θ, φ) of the Collins-Soper frame. Masses that are None
+    are further columns of both, after all others, in the order of the names.
 
     Args:
         tree: nested pairs of the names.
         names: the names of the particles, in the order of the data.
-        masses: their masses in GeV.
+        masses: their masses in GeV, None where a mass differs from event to event.
 
     Raises:
         InputError: a tree that does not hold every particle once.
@@ -200,23 +208,38 @@ class DecayChain(Bijection):
         10.0
     """
 
-    def __init__(self, tree: Any, names: Sequence[str], masses: Sequence[float]) -> None:
+    def __init__(self, tree: Any, names: Sequence[str], masses: Masses) -> None:
         super().__init__()
         self.tree, self.masses = read_tree(tree, names), tuple(masses)
+        self.features = 3 * len(self.masses) + self.masses.count(None)
 
     def forward_and_ladj(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        check_features(x, 3 * len(self.masses))
-        momenta = on_shell(x.reshape(*x.shape[:-1], -1, 3), self.masses)
-        z = describe(self.tree, momenta)
+        check_features(x, self.features)
+        three, own = _split(self.tree, x, self.masses)
+        momenta = on_shell(three.unflatten(-1, (-1, 3)), own)
+        # The free masses are taken over as they are: computed from momenta they would lose digits.
+        z = torch.cat([describe(self.tree, momenta), x[..., three.shape[-1] :]], -1)
         return z, -self._log_element(z, momenta)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        check_features(z, 3 * len(self.masses))
+        check_features(z, self.features)
         momenta = realise(self.tree, z, self.masses)
-        return momenta[..., 1:].flatten(-2), self._log_element(z, momenta)
+        three = momenta[..., 1:].flatten(-2)
+        return torch.cat([three, z[..., three.shape[-1] :]], -1), self._log_element(z, momenta)
 
     def _log_element(self, z: Tensor, momenta: Tensor) -> Tensor:
         return log_phase_space(self.tree, z, self.masses) + torch.log(2.0 * momenta[..., 0]).sum(-1)
+
+
+def _split(tree: Decay, coordinates: Tensor, masses: Masses) -> tuple[Tensor, Tensor]:
+    """Take the free masses off, and return the other coordinates and the masses of all slots, shape (..., k)."""
+    free = [slot for slot in range(len(tree.slots)) if masses[slot] is None]
+    chain = coordinates[..., : coordinates.shape[-1] - len(free)]
+    known = coordinates.new_tensor([mass or 0.0 for mass in masses]).expand(*coordinates.shape[:-1], -1)
+    if not free:
+        return chain, known
+    slots = torch.tensor(free, device=coordinates.device)
+    return chain, known.index_copy(-1, slots, coordinates[..., chain.shape[-1] :])
 
 
 def _root_of(tree: Decay, columns: int) -> str:
@@ -270,7 +293,7 @@ def _describe_decay(decay: Decay, leaves: Tensor, columns: Columns) -> None:
             _describe_decay(daughter, _boosted(turned, 3, total[..., 0] / mass, -size / mass), columns)
 
 
-def _realise_decay(decay: Decay, columns: Mapping[str, Tensor], masses: Sequence[float]) -> Tensor:
+def _realise_decay(decay: Decay, columns: Mapping[str, Tensor], masses: Tensor) -> Tensor:
     """Return the momenta of all that comes out of a decay in the rest frame of the parent, shape (..., n, 4)."""
     cosine, phi = columns[f"cos_theta({decay.name})"], columns[f"phi({decay.name})"]
     sine = ((1.0 - cosine) * (1.0 + cosine)).clamp(min=0.0).sqrt()
@@ -288,10 +311,9 @@ def _realise_decay(decay: Decay, columns: Mapping[str, Tensor], masses: Sequence
     return torch.cat(parts, -2)
 
 
-def _daughter_masses(decay: Decay, columns: Mapping[str, Tensor], masses: Sequence[float]) -> list[Tensor]:
-    like = columns[f"mass({decay.name})"]
+def _daughter_masses(decay: Decay, columns: Mapping[str, Tensor], masses: Tensor) -> list[Tensor]:
     return [
-        columns[f"mass({daughter.name})"] if isinstance(daughter, Decay) else torch.full_like(like, masses[daughter])
+        columns[f"mass({daughter.name})"] if isinstance(daughter, Decay) else masses[..., daughter]
         for daughter in decay.daughters
     ]
 
