@@ -47,10 +47,11 @@ bench-practice: .venv/.dev ## anomalies, simulation-based inference, mixed table
 	$(BIN)/python benchmarks/mixed_tables.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
 
-docs: .venv/.dev ## run every example of the README and the docstrings
-	$(PYTEST) tests/architecture tests/docs
+docs: .venv/.dev ## build the documentation into docs/_build/html, running every tutorial
+	$(MAKE) -C docs html PYTHON=../$(BIN)/python
 
 clean: ## remove the virtual environment and everything generated
+	$(MAKE) -C docs clean
 	rm -rf .venv .venv-bench build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

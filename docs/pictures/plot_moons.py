@@ -1,0 +1,14 @@
+"""
+Density of two moons
+====================
+
+The learned density of two moons beside the data, on the same axes.
+"""
+
+import bijecta
+from bijecta.diagnostics.plots import plot_density_2d
+
+x = bijecta.toy("moons").sample(4_000, 0)
+flow = bijecta.nsf(features=2, layers=3)
+bijecta.fit(flow, x, config=bijecta.FitConfig(epochs=12))
+plot_density_2d(flow, x)
