@@ -170,7 +170,10 @@ def test_conditions_enter_as_columns():
     expected = [[1.0, 0.0, math.log(10.0), 3.0], [0.0, 1.0, math.log(20.0), 3.0]]
     assert context.tolist() == expected
     assert coordinates.energy_column == 2
-    assert event_flow(json.dumps(coordinates.to_json()), layers=1).context == 4
+    flow = event_flow(json.dumps(coordinates.to_json()), layers=1)
+    assert flow.context == 4
+    drawn = sample_events(flow, 2, {"process": "y", "energy": 10.0, "scale": [1.0, 2.0]}, seed=0)
+    assert drawn.condition["process"].tolist() == ["y", "y"]
 
 
 def test_eighteen_columns_without_a_condition():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ def event_flow(
     inner = Chain(spline_layers)
     steps = [*chosen.maps(), *_start(kinds)]
     steps.append(Indexed(inner if features is None else WithFeatures(inner, features), learned, width))
-    return Flow(Chain(steps), _base(kinds), event_shape=(width,), context=chosen.context)
+    return Flow(Chain(steps), base_of(kinds), event_shape=(width,), context=chosen.context)
 
 
 def coordinates_of(flow: Flow) -> EventCoordinates:
@@ -135,7 +136,7 @@ def sample_events(flow: Flow, n: int, condition: Mapping[str, ArrayLike] | None 
         else flow.sample((), context.to(like), generator=generator)
     )
     momenta = coordinates.momenta(rows.double(), context)
-    values = {name: torch.as_tensor(given[name]).expand(n).numpy() for name in names}
+    values = {name: np.broadcast_to(np.asarray(given[name]), (n,)).copy() for name in names}
     return Events(
         coordinates.schema, momenta.numpy(), condition=values, metadata={"generator": "event_flow", "seed": seed}
     )
@@ -223,7 +224,8 @@ def _start(kinds: Sequence[str]) -> list[Bijection]:
     return [*steps, *([Indexed(Standardise(len(real)), real, len(kinds))] if real else [])]
 
 
-def _base(kinds: Sequence[str]) -> Product:
+def base_of(kinds: Sequence[str]) -> Product:
+    """Build the base of columns of these kinds: uniform on circles and intervals, normal on lines."""
     groups: list[tuple[Distribution, list[int]]] = []
     angles = [column for column, kind in enumerate(kinds) if kind in ("angle", "turn")]
     box, real = ([column for column, kind in enumerate(kinds) if kind == wanted] for wanted in ("box", "real"))
