@@ -23,13 +23,15 @@ Box = int | tuple[Sequence[float], Sequence[float]]
 
 _UNIFORM, _GRID = 0.05, 0.2  # shares of draws from the cube and from the grid alone: so weights stay bounded
 _EDGE = 1e-5  # how far rounding in float32 may carry a point over the end of the cube
-_ROUNDS, _WARM_ROUNDS = 10, (4, 6)  # of VEGAS: all in all; before the flow may take over, at least and at most
+_ROUNDS, _WARM_ROUNDS = 10, (5, 8)  # of VEGAS: all in all; before the flow may take over, at least and at most
+_FALLS = 0.7  # error of VEGAS over that of two rounds before, below which its grid still learns
 _EVEN = 0.3  # relative deviation of the weights of VEGAS below which no flow is trained
 _PROBES = 0.01  # share of the calls that look for cuts
 _PILOT = 0.05  # share of the calls that decides between the flow and VEGAS
 _FEWEST_CALLS = 1000
 _FEWEST_ROWS = 50  # that a training needs
 _STEPS = 250  # of one training
+_TINY = 1e-100  # where all weights are equal, also all zero
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def integrate(
     The flow lives on the unit cube, with splines that end where the cube ends. It learns |f| by weighted maximum
     likelihood from every evaluation so far; passes that count are drawn afterwards, so that the training does not bias
     value and error, and each pass has a weight that was known before it was drawn. With a warm start the cube is that
-    of an adapted VEGAS grid. A pilot pass, which does not count, measures the flow: where VEGAS promises the smaller
-    error with all calls, VEGAS goes on instead; where its weights hardly vary, no flow is trained at all.
+    of an adapted VEGAS grid. VEGAS goes on while its error falls, and where its weights hardly vary, and no flow is
+    trained. Else a pilot pass, which does not count, measures the flow, and VEGAS goes on where it promises the smaller
+    error with all calls.
 
     Args:
         f: takes points (n, D), float64 in the coordinates of the box; returns (n,) values.
@@ -107,7 +110,7 @@ def integrate(
     rival = None if warm_start is None else _Vegas(counted, calls, random)
     search = _FlowSearch(counted, random, seed, rival)
     search.begin(calls)
-    if rival is not None and rival.is_even():
+    if rival is not None and (rival.is_even() or rival.falls()):
         return rival.finish()
     search.learn()
     pilot = search.draw(int(calls * _PILOT))
@@ -180,7 +183,8 @@ class _Vegas:
 
     def __init__(self, f: _Counted, calls: int, random: np.random.Generator) -> None:
         vegas = require("vegas", extra="hep", purpose="A warm start with VEGAS")
-        self.f, self.rounds, self.drawn = f, list[_Pass](), list[tuple[FloatArray, FloatArray]]()
+        self.f, self.calls, self.rounds = f, calls, list[_Pass]()
+        self.drawn = list[tuple[FloatArray, FloatArray]]()
         # A grid that follows a cut at full speed (0.5) squeezes thin corners out before it has seen them.
         cut = bool((f(random.random((int(calls * _PROBES), len(f.low)))) == 0.0).any())
         self.integrator: Any = vegas.Integrator(
@@ -204,14 +208,26 @@ class _Vegas:
     def is_learning(self) -> bool:
         """Say whether the grid should be given another round before it is judged."""
         fewest, most = _WARM_ROUNDS
-        if fewest <= len(self.rounds) < most:
-            return self.rounds[-1].error < 0.8 * self.rounds[-2].error
-        return len(self.rounds) < fewest
+        return len(self.rounds) < fewest or (len(self.rounds) < most and self.falls())
+
+    def falls(self) -> bool:
+        """Say whether the error fell in the last two rounds: one alone may be luck."""
+        before, _, last = self._relative()[-3:]
+        return bool(last < _FALLS * before)
 
     def expected_variance(self) -> float:
-        """Square of the error that all rounds may reach, if the grid goes on learning: half, times what it just won."""
-        before, last = (one.error**2 for one in self.rounds[-2:])
-        return 0.5 * last * min(1.0, last / max(before, 1e-200)) / (_ROUNDS - 1)
+        """Square of the error that all rounds may reach, if those to come gain what the last two did."""
+        relative = self._relative()
+        last = relative[-2:].min()
+        gain = min(1.0, math.sqrt(last / max(relative[-3], _TINY)))
+        coming = last * gain ** np.arange(1, _ROUNDS - len(self.rounds) + 1)
+        precision = np.sum(np.maximum(np.append(relative[1:], coming), _TINY) ** -2.0)
+        return float(np.abs(self.rounds[-1].weights).mean() ** 2 / precision)
+
+    def _relative(self) -> FloatArray:
+        """Return error over size for each round: one that missed a peak has little of both."""
+        sizes = [float(np.abs(one.weights).mean()) for one in self.rounds]
+        return np.array([one.error / max(size, _TINY) for one, size in zip(self.rounds, sizes, strict=True)])
 
     def is_even(self) -> bool:
         """Say whether weights vary so little that defending a flow would cost more than it brings."""
@@ -219,8 +235,9 @@ class _Vegas:
         return last.deviation <= _EVEN * abs(last.value)
 
     def finish(self) -> Integral:
-        """Go through the rounds that are left; the first only weighs the second."""
+        """Go through the rounds that are left with the calls that are left; the first only weighs the second."""
         while len(self.rounds) < _ROUNDS:
+            self.integrator.set(neval=(self.calls - self.f.calls) // (_ROUNDS - len(self.rounds)))
             self.round()
         return _combine(self.rounds[1:], [one.deviation for one in self.rounds[:-1]], self.f, "vegas")
 
@@ -328,13 +345,12 @@ def _cube_flow(features: int, seed: int, bins: int = 10) -> Flow:
 
 def _combine(passes: Sequence[_Pass], deviations: Sequence[float], f: _Counted, method: str) -> Integral:
     """Average passes with weights calls / deviation²."""
-    tiny = 1e-200  # where all weights are equal, also all zero
     calls = np.array([len(one.weights) for one in passes])
-    share = calls / np.maximum(np.square(deviations), tiny)
+    share = calls / np.maximum(np.square(deviations), _TINY)
     share = share / share.sum()
     values, errors = np.array([one.value for one in passes]), np.array([one.error for one in passes])
     value, error = float(share @ values), float(np.sqrt(share**2 @ errors**2))
-    chi2 = float(np.sum((values - value) ** 2 / np.maximum(errors**2, tiny))) / max(1, len(passes) - 1)
+    chi2 = float(np.sum((values - value) ** 2 / np.maximum(errors**2, _TINY))) / max(1, len(passes) - 1)
     points, weights = np.concatenate([f.in_box(one.points) for one in passes]), [one.weights for one in passes]
     relative = error * math.sqrt(calls.sum()) / abs(value) if value else math.nan
     return Integral(value, error, f.calls, relative, chi2, method, points, np.concatenate(weights))
