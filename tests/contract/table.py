@@ -54,6 +54,7 @@ from bijecta.bijections import (
     Wrap,
 )
 from bijecta.flows import build
+from bijecta.flows.images import pixel_glow
 from bijecta.functional import Solver
 from bijecta.nets import MLP, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
 
@@ -349,6 +350,16 @@ IMAGES = {
         (1, 4, 4),
         1,
         latent_shape=(16,),
+    ),
+    "pixel_glow": Case(
+        lambda: pixel_glow([1, 4, 4], grey_levels=17, steps=1, hidden=4, context=2).distribution.bijection,
+        (1, 4, 4),
+        2,
+        latent_shape=(16,),
+        data=between(0, 17),
+        extremes=(0.0, 17.0, 1e-30, 8.0),
+        latent=lambda size: 0.3 * torch.randn(size),  # further out, pixels round to an edge
+        latent_extremes=(0.0, 1.0, -1e-30),
     ),
     "multiscale/one level": Case(lambda: Multiscale([Squeeze()], (1, 2, 2)), (1, 2, 2), latent_shape=(4,)),
 }

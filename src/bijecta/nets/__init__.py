@@ -1,7 +1,7 @@
 """Networks that produce the parameters of bijections. They know no bijection."""
 
 from bijecta.nets.block import BlockLinear, LeakyTanh
-from bijecta.nets.conv import ConvNet
+from bijecta.nets.conv import ConvNet, ConvNetBeside
 from bijecta.nets.lipschitz import LipschitzMLP
 from bijecta.nets.masked import MaskedMLP
 from bijecta.nets.mlp import MLP, SeparateMLPs
@@ -15,6 +15,7 @@ __all__ = [
     "BlockLinear",
     "ContextScaler",
     "ConvNet",
+    "ConvNetBeside",
     "LeakyTanh",
     "LipschitzMLP",
     "MaskedMLP",

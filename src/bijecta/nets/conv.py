@@ -1,5 +1,9 @@
-"""The convolutional conditioner of image flows."""
+"""The convolutional conditioners of image flows."""
 
+from collections.abc import Sequence
+from math import prod
+
+import torch
 from torch import Tensor, nn
 
 from bijecta.nets.inputs import activation_named, check_context
@@ -10,12 +14,16 @@ class ConvNet(nn.Module):
 
     .. math:: \theta = W_3 * \phi(W_2 * \phi(W_1 * x + V c + b_1) + b_2) + b_3
 
+    A convolution does the same everywhere. With ``size``, the first bias is an image of its own: it tells the network
+    where it is, which matters where objects are centred.
+
     Args:
         channels: channels of the input image.
         out_channels: channels of the output.
         context: number C of context features; they are added to the first hidden image at every pixel.
         hidden: channels of the two hidden images.
         activation: "relu", "tanh", "silu", "gelu" or "elu".
+        size: height and width of the images, for a bias of every pixel (default: the same bias everywhere).
 
     References:
         D. Kingma, P. Dhariwal (2018), Glow: Generative Flow with Invertible 1x1 Convolutions.
@@ -28,7 +36,14 @@ class ConvNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, out_channels: int, *, context: int = 0, hidden: int = 64, activation: str = "relu"
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        context: int = 0,
+        hidden: int = 64,
+        activation: str = "relu",
+        size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.context, self.activation = context, activation_named(activation)
@@ -36,6 +51,7 @@ class ConvNet(nn.Module):
         self.second = nn.Conv2d(hidden, hidden, 1)
         self.last = nn.Conv2d(hidden, out_channels, 3, padding=1)
         self.context_map = nn.Linear(context, hidden, bias=False) if context else None
+        self.place = nn.Parameter(torch.zeros(hidden, *size)) if size else None
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
 
@@ -46,6 +62,46 @@ class ConvNet(nn.Module):
         h = self.first(x.reshape(-1, *x.shape[-3:]))
         if self.context_map is not None and context is not None:
             h = h + self.context_map(context.reshape(-1, self.context).to(h.dtype))[:, :, None, None]
+        if self.place is not None:
+            h = h + self.place
         h = self.activation(self.second(self.activation(h)))
         out: Tensor = self.last(h)
         return out.reshape(*batch, *out.shape[1:])
+
+
+class ConvNetBeside(nn.Module):
+    r"""Compute channels from an image and a second image of the same size, which comes as a flat context.
+
+    The conditioner of a flow of images given images.
+
+    Args:
+        channels: channels of the input image.
+        out_channels: channels of the output.
+        beside: shape (K, H, W) of the second image.
+        hidden: channels of the hidden images of the `ConvNet`, which gets both images on top of each other.
+
+    Raises:
+        ShapeError: at the call, when the context is not the second image.
+
+    References:
+        J. Ho, X. Chen, A. Srinivas, Y. Duan, P. Abbeel (2019), Flow++ (a flow of the noise given the image).
+
+    Example:
+        >>> import torch
+        >>> from bijecta.nets import ConvNetBeside
+        >>> ConvNetBeside(2, 4, beside=(1, 8, 8))(torch.ones(5, 2, 8, 8), torch.ones(5, 64)).shape
+        torch.Size([5, 4, 8, 8])
+    """
+
+    def __init__(self, channels: int, out_channels: int, *, beside: Sequence[int], hidden: int = 64) -> None:
+        super().__init__()
+        self.beside = tuple(beside)
+        self.net = ConvNet(channels + self.beside[0], out_channels, hidden=hidden, size=self.beside[1:])
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""Compute the channels (\*B, out_channels, H, W) of x (\*B, channels, H, W), context (\*B, K * H * W)."""
+        given = check_context(context, prod(self.beside), x.shape[:-3])
+        if given is not None:
+            x = torch.cat([x, given.unflatten(-1, self.beside).to(x.dtype)], -3)
+        out: Tensor = self.net(x)
+        return out
