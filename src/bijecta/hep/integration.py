@@ -235,9 +235,8 @@ class _Vegas:
         return last.deviation <= _EVEN * abs(last.value)
 
     def finish(self) -> Integral:
-        """Go through the rounds that are left with the calls that are left; the first only weighs the second."""
-        while len(self.rounds) < _ROUNDS:
-            self.integrator.set(neval=(self.calls - self.f.calls) // (_ROUNDS - len(self.rounds)))
+        """Go through the rounds that are left, one more if strata left calls over; the first only weighs the second."""
+        while len(self.rounds) < _ROUNDS or self.f.calls + len(self.rounds[-1].weights) <= self.calls:
             self.round()
         return _combine(self.rounds[1:], [one.deviation for one in self.rounds[:-1]], self.f, "vegas")
 
