@@ -1,7 +1,8 @@
 """The recipe of collision events: exact coordinates, splines on their own supports, a uniform base."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,7 +24,13 @@ _EDGE = 1e-5  # how far rounding in float32 may carry a coordinate over the end 
 
 @recipe
 def event_flow(
-    coordinates: str, *, layers: int = 6, hidden: Sequence[int] = (64, 64), bins: int = 16, use_condition: bool = True
+    coordinates: str,
+    *,
+    layers: int = 6,
+    hidden: Sequence[int] = (64, 64),
+    bins: int = 16,
+    activation: str = "relu",
+    use_condition: bool = True,
 ) -> Flow:
     r"""Build a flow of collision events on their exact supports.
 
@@ -37,6 +44,8 @@ def event_flow(
         layers: number of coupling layers; at least 2 log₂ of the columns lets each depend on every other.
         hidden: widths of the hidden layers of every network.
         bins: bins of every spline.
+        activation: "relu", "tanh", "silu", "gelu" or "elu"; smooth ones suit a density that varies smoothly with the
+            condition, such as an asymmetry with the energy.
         use_condition: False builds a model that ignores the condition, to compare with.
 
     Returns:
@@ -63,9 +72,10 @@ def event_flow(
     learned = [column for column, kind in enumerate(kinds) if kind != "turn"]
     own = [kinds[column] for column in learned]
     features = ConditionFeatures(chosen) if chosen.context and use_condition else None
+    net = partial(MLP, context=0 if features is None else features.width, hidden=hidden, activation=activation)
     spline_layers: list[Bijection] = []
     for layer in range(layers):
-        spline_layers += _coupling(own, layer, 0 if features is None else features.width, hidden, bins)
+        spline_layers += _coupling(own, layer, bins, net)
     inner = Chain(spline_layers)
     steps = [*chosen.maps(), *_start(kinds)]
     steps.append(Indexed(inner if features is None else WithFeatures(inner, features), learned, width))
@@ -235,13 +245,13 @@ def base_of(kinds: Sequence[str]) -> Product:
     return Product([base for base, _ in groups], [columns for _, columns in groups])
 
 
-def _coupling(kinds: Sequence[str], layer: int, context: int, hidden: Sequence[int], bins: int) -> list[Bijection]:
+def _coupling(kinds: Sequence[str], layer: int, bins: int, make_net: Callable[..., MLP]) -> list[Bijection]:
     """Couple half of the columns to the others, then turn the angles so that no direction is special."""
     mask = binary_mask(len(kinds), layer)
     changed = [kind for kind, transformed in zip(kinds, mask, strict=True) if transformed]
     kept = [kind == "angle" for kind, transformed in zip(kinds, mask, strict=True) if not transformed]
     spline = BoxSpline(changed, bins)
-    net = MLP(len(kept), len(changed) * spline.n_params, context=context, hidden=hidden, circular=kept)
+    net = make_net(len(kept), len(changed) * spline.n_params, circular=kept)
     angles = [column for column, kind in enumerate(kinds) if kind == "angle"]
     step: list[Bijection] = [Coupling(spline, mask, net)]
     return [*step, *([Indexed(Turn(len(angles)), angles, len(kinds))] if angles else [])]
