@@ -42,7 +42,7 @@ class EventCoordinates:
             "peak_and_continuum", ...} with the numbers of both; the others are "excess", the log of what they have
             above their daughters.
         resonance: mass M and width Γ in GeV of a resonance in the energy of the collision; networks then see
-            :math:`(E - M) / \sqrt{(E - M)^2 + \Gamma^2}` as well.
+            :math:`\operatorname{arsinh}((E - M) / \Gamma)` as well.
         pt_min: threshold of the transverse momentum of the system in GeV.
 
     Raises:

@@ -37,7 +37,7 @@ def event_flow(
     Angles stay on circles and bounded coordinates in their intervals in every layer, with uniform bases, so densities
     end where physics ends: no event comes out that energy and momentum forbid, and weights stay bounded. The azimuth of
     the event as a whole is uniform, which is exact for beams that are not polarised: turning an event about the beam
-    changes nothing. Networks see the condition scaled, and a resonance as a step.
+    changes nothing. Networks see the condition scaled, and how far it is from a resonance.
 
     Args:
         coordinates: the JSON text of `EventCoordinates`.
@@ -153,7 +153,9 @@ def sample_events(flow: Flow, n: int, condition: Mapping[str, ArrayLike] | None 
 
 
 class ConditionFeatures(nn.Module):
-    r"""Scale a context, and add a step :math:`(E - M) / \sqrt{(E - M)^2 + \Gamma^2}` at a resonance.
+    r"""Scale a context, and add the distance from a resonance, :math:`\operatorname{arsinh}\frac{E - M}{\Gamma}`.
+
+    It is linear at the resonance and a logarithm far from it on either side, where interference varies slowly.
 
     Args:
         coordinates: which column is the energy, and which resonance there is.
@@ -180,7 +182,7 @@ class ConditionFeatures(nn.Module):
         distance = (
             context[..., self.energy_column : self.energy_column + 1].exp() - self.resonance[0]
         ) / self.resonance[1]
-        return torch.cat([context, distance / torch.hypot(distance, torch.ones_like(distance))], -1)
+        return torch.cat([context, torch.asinh(distance)], -1)
 
 
 class WithFeatures(Bijection):
