@@ -9,10 +9,15 @@ from bijecta.hep.coordinates import EventCoordinates, measure_coordinates
 from bijecta.hep.coordinates_collider import BoundedRapidity, PartonFractions, RelativeAzimuth
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
 from bijecta.hep.coordinates_mass_mixture import PeakAndContinuum
+from bijecta.hep.coordinates_measured import measure_objects
+from bijecta.hep.coordinates_objects import ObjectCoordinates
+from bijecta.hep.coordinates_plain import PlainCoordinates
 from bijecta.hep.coordinates_quantile import QuantileStart
 from bijecta.hep.decay import DecayChain
 from bijecta.hep.evaluation import Evaluation, evaluate
 from bijecta.hep.event_flow import coordinates_of, event_flow, sample_events
+from bijecta.hep.event_flow_plain import plain_event_flow
+from bijecta.hep.event_flow_variable import variable_event_flow
 from bijecta.hep.events import Events, check_events
 from bijecta.hep.files import read_events, write_events
 from bijecta.hep.files_hdf5 import read_showers
@@ -42,9 +47,11 @@ __all__ = [
     "MassExcess",
     "MuonDecay",
     "MuonPairs",
+    "ObjectCoordinates",
     "Particle",
     "PartonFractions",
     "PeakAndContinuum",
+    "PlainCoordinates",
     "PowerLaw",
     "QuantileStart",
     "RamboMasses",
@@ -61,6 +68,8 @@ __all__ = [
     "from_pythia",
     "integrate",
     "measure_coordinates",
+    "measure_objects",
+    "plain_event_flow",
     "rambo",
     "rambo_volume",
     "read_events",
@@ -68,5 +77,6 @@ __all__ = [
     "sample_events",
     "standard_observables",
     "unweight",
+    "variable_event_flow",
     "write_events",
 ]

@@ -1,7 +1,7 @@
 """From events to rows that a flow can learn, and back: which coordinates, and how each column is mapped to its box."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,14 @@ from bijecta.bijections import Bijection, Indexed, Log, Wrap
 from bijecta.errors import FileFormatError, InputError
 from bijecta.hep import kinematics
 from bijecta.hep.coordinates_collider import BoundedRapidity
-from bijecta.hep.coordinates_context import columns_of, context_of, energy_column
+from bijecta.hep.coordinates_context import columns_of, context_of, energy_column, per_event
 from bijecta.hep.coordinates_mass import BreitWigner, MassExcess, PowerLaw
 from bijecta.hep.coordinates_mass_mixture import PeakAndContinuum
 from bijecta.hep.decay import describe, realise
 from bijecta.hep.decay_tree import Decay, column_names, read_tree
 from bijecta.hep.events import Events
 from bijecta.hep.rambo_on_diet import RamboMasses
-from bijecta.hep.schema import EventSchema
+from bijecta.hep.schema import Condition, EventSchema
 
 _STILL = 1e-5  # a total momentum below this share of the energies is none
 _SHAPES = {"breit_wigner": BreitWigner, "power_law": PowerLaw, "peak_and_continuum": PeakAndContinuum}
@@ -75,7 +75,7 @@ class EventCoordinates:
                 "EventCoordinates describe particles that are always there and, in a system at rest, whose mass is "
                 f"known; not so: {what}. ObjectCoordinates describe particles in varying number."
             )
-        object.__setattr__(self, "tree", _as_tuples(self.tree))
+        object.__setattr__(self, "tree", as_tuples(self.tree))
         unknown = sorted(set(self.masses) - set(self.columns))
         if unknown:
             raise InputError(f"There is no mass {', '.join(unknown)}. Columns: {', '.join(self.columns)}.")
@@ -149,6 +149,18 @@ class EventCoordinates:
         if self.root == "at_rest" and context is not None:
             energy = context[..., self.energy_column].to(rows.dtype).exp().expand(rows.shape[:-1])
         return realise(self.decay, rows, self.schema.masses, energy)
+
+    @property
+    def given(self) -> tuple[Condition, ...]:
+        """The conditions that a flow is told: all of them."""
+        return self.schema.condition
+
+    def events(self, rows: Tensor, condition: Mapping[str, ArrayLike], metadata: Mapping[str, Any]) -> Events:
+        """Turn rows (n, D) back into events, given the values of their conditions; `momenta` in float64."""
+        rows = rows.double()
+        momenta = self.momenta(rows, self.context_of(condition, len(rows)))
+        values = per_event(condition, len(rows))
+        return Events(self.schema, momenta.numpy(), condition=values, metadata=metadata)
 
     def maps(self) -> list[Bijection]:
         """Build the exact maps from the coordinates to their boxes, in the order in which data pass them."""
@@ -279,14 +291,21 @@ def measure_coordinates(
     root = _motion(events)
     plain = EventCoordinates(events.schema, tree, root)
     columns, values = plain.columns, plain.described(torch.as_tensor(events.momenta))
+    return EventCoordinates(events.schema, tree, root, ranged(masses or {}, columns, values), resonance)
+
+
+def ranged(
+    masses: Mapping[str, Mapping[str, Any]], columns: Sequence[str], values: Tensor
+) -> dict[str, dict[str, Any]]:
+    """Complete shapes of masses by their ranges in the columns of values (n, D), and 1 % more."""
     shapes = {}
-    for name, shape in (masses or {}).items():
+    for name, shape in masses.items():
         if name not in columns:
             raise InputError(f"There is no mass {name}. Columns: {', '.join(columns)}.")
         seen = values[:, columns.index(name)]
         ranges = {"low": 0.99 * float(seen.min()), "high": 1.01 * float(seen.max())}
         shapes[name] = {**(ranges if shape["kind"] != "excess" else {}), **shape}
-    return EventCoordinates(events.schema, tree, root, shapes, resonance)
+    return shapes
 
 
 def _motion(events: Events) -> str:
@@ -303,5 +322,6 @@ def _nested(names: tuple[str, ...]) -> Any:
     return names if len(names) == 2 else (names[0], _nested(names[1:]))
 
 
-def _as_tuples(tree: Any) -> Any:
-    return tuple(map(_as_tuples, tree)) if isinstance(tree, list | tuple) else tree
+def as_tuples(tree: Any) -> Any:
+    """Read a tree of nested lists or tuples, as JSON brings it, as one of tuples."""
+    return tuple(map(as_tuples, tree)) if isinstance(tree, list | tuple) else tree

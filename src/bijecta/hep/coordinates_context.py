@@ -1,10 +1,11 @@
 """From the conditions of events to the context that a flow sees."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from bijecta.hep.schema import Condition
@@ -48,3 +49,8 @@ def context_of(conditions: Sequence[Condition], values: Mapping[str, ArrayLike],
         else:
             parts.append(np.log(column) if each.kind == "log_energy" else column)
     return torch.tensor(np.stack(parts, 1), dtype=torch.float64) if parts else None
+
+
+def per_event(values: Mapping[str, ArrayLike], n: int) -> dict[str, NDArray[Any]]:
+    """Give every one of n events its value of each condition."""
+    return {name: np.broadcast_to(np.asarray(value), (n,)).copy() for name, value in values.items()}

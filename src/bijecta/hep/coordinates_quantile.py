@@ -122,7 +122,7 @@ def weighted_quantiles(values: Tensor, weight: Tensor, levels: Tensor) -> Tensor
 
     Example:
         >>> weighted_quantiles(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0, 2.0]), torch.tensor([0.5]))
-        tensor([2.3333])
+        tensor([2.1667])
     """
     if not float(weight.sum()) > 0.0:
         raise InputError(f"Quantiles need weights with a positive sum; got {float(weight.sum()):g}.")

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -13,12 +13,25 @@ from bijecta.bijections import Bijection, Chain, Coupling, Indexed, Standardise,
 from bijecta.distributions import CircularUniform, Distribution, Normal, Product, UniformBox
 from bijecta.errors import FileFormatError, InputError
 from bijecta.flows import Flow
+from bijecta.flows.parts import choose
 from bijecta.flows.registry import recipe
 from bijecta.hep.box_spline import BoxSpline
 from bijecta.hep.coordinates import EventCoordinates
+from bijecta.hep.coordinates_context import context_of
+from bijecta.hep.coordinates_objects import ObjectCoordinates
+from bijecta.hep.coordinates_plain import PlainCoordinates
+from bijecta.hep.coordinates_quantile import QuantileStart
 from bijecta.hep.events import Events
 from bijecta.nets import MLP, ContextScaler
 
+Coordinates: TypeAlias = EventCoordinates | ObjectCoordinates | PlainCoordinates
+
+_KINDS: dict[str, type[Coordinates]] = {
+    "bijecta.hep:event_flow": EventCoordinates,
+    "bijecta.hep:variable_event_flow": ObjectCoordinates,
+    "bijecta.hep:plain_event_flow": PlainCoordinates,
+}
+STARTS: dict[str, Callable[[int], Bijection]] = {"moments": Standardise, "quantiles": QuantileStart}
 _EDGE = 1e-5  # how far rounding in float32 may carry a coordinate over the end of its box
 
 
@@ -31,6 +44,7 @@ def event_flow(
     bins: int = 16,
     activation: str = "relu",
     use_condition: bool = True,
+    start: str = "moments",
 ) -> Flow:
     r"""Build a flow of collision events on their exact supports.
 
@@ -47,12 +61,14 @@ def event_flow(
         activation: "relu", "tanh", "silu", "gelu" or "elu"; smooth ones suit a density that varies smoothly with the
             condition, such as an asymmetry with the energy.
         use_condition: False builds a model that ignores the condition, to compare with.
+        start: what columns without ends begin with: "moments", scaled by their mean and spread, or "quantiles", made
+            roughly normal by a smooth map.
 
     Returns:
         The flow of rows that `EventCoordinates.rows` gives, with densities per GeV and radian.
 
     Raises:
-        InputError: a text that holds no coordinates.
+        InputError: a text that holds no coordinates, or an unknown start.
 
     Reference:
         Gao et al. (2020), "Event generation with normalizing flows"; Rezende et al. (2020), "Normalizing flows on tori
@@ -77,12 +93,12 @@ def event_flow(
     for layer in range(layers):
         spline_layers += _coupling(own, layer, bins, net)
     inner = Chain(spline_layers)
-    steps = [*chosen.maps(), *_start(kinds)]
+    steps = [*chosen.maps(), *_start(kinds, choose("start", start, STARTS))]
     steps.append(Indexed(inner if features is None else WithFeatures(inner, features), learned, width))
     return Flow(Chain(steps), base_of(kinds), event_shape=(width,), context=chosen.context)
 
 
-def coordinates_of(flow: Flow) -> EventCoordinates:
+def coordinates_of(flow: Distribution) -> EventCoordinates:
     """Return the coordinates that a flow of events was built with.
 
     Args:
@@ -102,27 +118,35 @@ def coordinates_of(flow: Flow) -> EventCoordinates:
         >>> coordinates_of(event_flow(json.dumps(chosen.to_json()))) == chosen
         True
     """
-    arguments = (flow.recipe or {}).get("arguments", {})
-    if "coordinates" not in arguments:
-        raise InputError("This flow was not built by event_flow, so its columns are no coordinates of events.")
-    return _read(arguments["coordinates"])
+    found = any_coordinates_of(flow)
+    if not isinstance(found, EventCoordinates):
+        raise InputError("This flow was not built by event_flow, so its columns are no decay chain.")
+    return found
+
+
+def any_coordinates_of(flow: Distribution) -> Coordinates:
+    """Return the coordinates of a flow that any recipe of events built; raise an InputError for others."""
+    record = getattr(flow, "recipe", None) or {}
+    if record.get("name") not in _KINDS:
+        raise InputError("This flow was not built by a recipe of events, so its columns are no coordinates of events.")
+    return _KINDS[record["name"]].from_json(json.loads(record["arguments"]["coordinates"]))
 
 
 @torch.no_grad()
-def sample_events(flow: Flow, n: int, condition: Mapping[str, ArrayLike] | None = None, *, seed: int) -> Events:
+def sample_events(flow: Distribution, n: int, condition: Mapping[str, ArrayLike] | None = None, *, seed: int) -> Events:
     """Draw events from a flow.
 
     Args:
-        flow: what `event_flow` returned, fitted.
+        flow: what `event_flow`, `variable_event_flow` or `plain_event_flow` returned, fitted.
         n: how many.
-        condition: for each condition of the schema one value for all, or n values.
+        condition: for each condition that the flow does not draw itself one value for all, or n values.
         seed: the same seed gives the same events.
 
     Returns:
         Events of the schema, on their mass shells; momenta add up where the process demands it.
 
     Raises:
-        InputError: a condition is missing, or the flow was not built by `event_flow`.
+        InputError: a condition is missing, or the flow was not built by a recipe of events.
 
     Example:
         >>> import json
@@ -132,24 +156,21 @@ def sample_events(flow: Flow, n: int, condition: Mapping[str, ArrayLike] | None 
         >>> sample_events(flow, 3, {"energy": [10.0, 20.0, 30.0]}, seed=0).momenta.sum(axis=1)[:, 0].round(6).tolist()
         [10.0, 20.0, 30.0]
     """
-    coordinates, given = coordinates_of(flow), dict(condition or {})
-    names = coordinates.schema.condition_names
+    coordinates, given = any_coordinates_of(flow), dict(condition or {})
+    names = [each.name for each in coordinates.given]
     if set(given) != set(names):
         raise InputError(
             f"Expected values of the conditions {', '.join(names) or 'none'}; got {', '.join(given) or 'none'}."
         )
-    context = coordinates.context_of(given, n)
+    context = context_of(coordinates.given, given, n)
     like, generator = next(flow.parameters()), torch.Generator().manual_seed(seed)
     rows = (
         flow.sample(n, generator=generator)
         if context is None
         else flow.sample((), context.to(like), generator=generator)
     )
-    momenta = coordinates.momenta(rows.double(), context)
-    values = {name: np.broadcast_to(np.asarray(given[name]), (n,)).copy() for name in names}
-    return Events(
-        coordinates.schema, momenta.numpy(), condition=values, metadata={"generator": "event_flow", "seed": seed}
-    )
+    metadata = {"generator": (getattr(flow, "recipe", None) or {})["name"].partition(":")[2], "seed": seed}
+    return coordinates.events(rows.cpu(), given, metadata)
 
 
 class ConditionFeatures(nn.Module):
@@ -161,7 +182,7 @@ class ConditionFeatures(nn.Module):
         coordinates: which column is the energy, and which resonance there is.
     """
 
-    def __init__(self, coordinates: EventCoordinates) -> None:
+    def __init__(self, coordinates: EventCoordinates | ObjectCoordinates) -> None:
         super().__init__()
         self.resonance, self.energy_column = coordinates.resonance, coordinates.energy_column
         self.width = coordinates.context + (self.resonance is not None)
@@ -230,10 +251,10 @@ def _read(text: str) -> EventCoordinates:
         raise InputError(f"event_flow expects the JSON text of EventCoordinates: {error}") from error
 
 
-def _start(kinds: Sequence[str]) -> list[Bijection]:
+def _start(kinds: Sequence[str], scaled: Callable[[int], Bijection]) -> list[Bijection]:
     box, real = ([column for column, kind in enumerate(kinds) if kind == wanted] for wanted in ("box", "real"))
     steps: list[Bijection] = [Indexed(KeepInBox(), box, len(kinds))] if box else []
-    return [*steps, *([Indexed(Standardise(len(real)), real, len(kinds))] if real else [])]
+    return [*steps, *([Indexed(scaled(len(real)), real, len(kinds))] if real else [])]
 
 
 def base_of(kinds: Sequence[str]) -> Product:
