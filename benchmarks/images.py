@@ -1,0 +1,178 @@
+"""Glow on pictures of digits: bits per dimension against seconds, and a sheet of samples.
+
+    python benchmarks/images.py digits --minutes 5
+    python benchmarks/images.py mnist --minutes 60
+
+Digits come with scikit-learn (8x8 pixels, 17 levels of grey); every class is asked for its samples. MNIST (28x28, 256
+levels) is without classes, as in the papers; its last file is the test set. Writes results/images_NAME.json,
+results/NAME_samples.png and runs/images_NAME.safetensors. All bits are bounds from above: dequantised images have no
+exact likelihood here; with many draws, log mean exp over draws of the noise, they are tighter. `fit` ends with an
+epoch, on MNIST some minutes after its time.
+"""
+
+import argparse
+import itertools
+import math
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from bijecta.distributions import DequantisedImages
+from bijecta.flows.images import bits_per_dimension, interpolate, pixel_glow, sample_at_temperature
+from bijecta.nets import ConvNet
+from bijecta.persistence import save
+from bijecta.training import Batch, FitConfig, fit, nll
+from machine import RESULTS, keep, print_table
+
+MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist" / "mnist.npz"
+RUNS = Path(__file__).parents[1] / "runs"
+RECIPES = {
+    "digits": {"shape": [1, 8, 8], "grey_levels": 17, "context": 10, "steps": 6, "hidden": 32},
+    "mnist": {"shape": [1, 28, 28], "grey_levels": 256, "steps": 8, "hidden": 64},
+}
+SETTINGS = {
+    "digits": {"batch_size": 64, "learning_rate": 2e-3, "weight_decay": 1e-3},
+    "mnist": {"batch_size": 64, "learning_rate": 1e-3, "ema": 0.999},
+}
+DRAWS = 16
+
+
+def digits() -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Return training images and classes, then test images and classes; a fifth is held out."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8)
+    classes = one_hot(torch.tensor(labels), 10).float()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    test, train = order[:360], order[360:]
+    return images[train], classes[train], images[test], classes[test]
+
+
+def mnist() -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Return the official training and test images; no classes."""
+    file = np.load(MNIST)
+    train, test = (torch.from_numpy(file[name]).float().reshape(-1, 1, 28, 28) for name in ("x_train", "x_test"))
+    return train, None, test, None
+
+
+def independent_pixels(train: Tensor, test: Tensor, levels: int) -> float:
+    """Bits per dimension under a histogram of every pixel with one count added everywhere: what has to be beaten."""
+    train, test = train.flatten(1).long(), test.flatten(1).long()
+    probability = (one_hot(train, levels).sum(0) + 1) / (len(train) + levels)
+    return float(-probability[torch.arange(test.shape[1]), test].log2().mean())
+
+
+class Curve:
+    """The loss in bits per dimension, which writes down what it was after how many seconds."""
+
+    def __init__(self, dimensions: int, every: float) -> None:
+        self.dimensions, self.every = dimensions, every
+        self.points: list[dict[str, float]] = []
+        self.recent: list[float] = []
+        self.rows, self.began = 0, time.monotonic()
+
+    def __call__(self, flow: DequantisedImages, batch: Batch) -> Tensor:
+        loss = nll(flow, batch) / (self.dimensions * math.log(2))
+        if flow.training:
+            self.note(loss.item(), batch.size)
+        return loss
+
+    def note(self, bits: float, rows: int) -> None:
+        self.rows += rows
+        self.recent.append(bits)
+        seconds = time.monotonic() - self.began
+        if seconds > self.every * (len(self.points) + 1):
+            mean = round(sum(self.recent) / len(self.recent), 4)
+            self.points.append({"seconds": round(seconds), "images": self.rows, "train": mean})
+            self.recent.clear()
+            print(self.points[-1], flush=True)
+
+
+def in_bfloat16(flow: DequantisedImages) -> list[ConvNet]:
+    """Let the convolutions run in bfloat16; the maps themselves stay in float32. Only for training."""
+    nets = [net for net in flow.modules() if isinstance(net, ConvNet)]
+    for net in nets:
+        fast = torch.autocast("cpu", torch.bfloat16)(net.forward)
+        net.forward = lambda *inputs, fast=fast: fast(*inputs).float()
+    return nets
+
+
+@torch.no_grad()
+def held_out(flow: DequantisedImages, images: Tensor, classes: Tensor | None, draws: int) -> float:
+    """Return the bound on held-out images in bits per dimension, log mean exp over draws of the noise."""
+    parts = zip(images.split(500), itertools.repeat(None) if classes is None else classes.split(500), strict=False)
+    found = torch.cat([torch.stack([flow.log_prob(x, c).double() for _ in range(draws)]) for x, c in parts], 1)
+    log_prob = found.logsumexp(0) - math.log(draws)
+    return float(bits_per_dimension(log_prob, images[0].numel()).mean())
+
+
+def sheet(flow: DequantisedImages, test: Tensor, name: str) -> None:
+    """Draw data, samples at two temperatures and walks through the latent, ten in a row."""
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.eye(10) if flow.context else None
+    rows = [("test images", test[:20])]
+    for temperature in (0.7, 1.0):
+        shape = 4 if flow.context else (4, 10)
+        samples = sample_at_temperature(flow, shape, classes, temperature=temperature, generator=generator)
+        rows.append((f"samples, temperature {temperature:g}", samples.flatten(0, 1)))
+    if not flow.context:
+        walks = interpolate(flow, (test[:2], test[2:4]), 10)
+        rows.append(("walks between two test images", walks.transpose(0, 1).flatten(0, 1)))
+    heights = [len(images) for _, images in rows]
+    figure, axes = plt.subplots(len(rows), figsize=(6, 1.2 + 0.062 * sum(heights)), height_ratios=heights)
+    for axis, (title, images) in zip(axes, rows, strict=True):
+        tiles = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1), value=flow.levels / 2)
+        lines = [torch.cat(list(line), 1) for line in tiles.split(10)]
+        axis.imshow(torch.cat(lines).numpy(), cmap="gray", vmin=0, vmax=flow.levels - 1)
+        axis.set_title(title, fontsize=9)
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(RESULTS / f"{name}_samples.png", dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(RECIPES))
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bfloat16", action="store_true", help="for processors that multiply it faster")
+    parser.add_argument("--resume", action="store_true", help="go on from runs/images_NAME.checkpoint")
+    parser.add_argument("--rows", type=int, help="so many images only: does everything work?")
+    options = parser.parse_args()
+    name = f"{options.name}_quick" if options.rows else options.name
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    data = {"digits": digits, "mnist": mnist}[options.name]()
+    train, classes, test, test_classes = (None if part is None else part[: options.rows] for part in data)
+    flow, curve = pixel_glow(**RECIPES[options.name]), Curve(train[0].numel(), every=2 * options.minutes)
+    RUNS.mkdir(exist_ok=True)
+    checkpoint = RUNS / f"images_{name}.checkpoint"
+    if not options.resume:
+        checkpoint.unlink(missing_ok=True)
+    nets = in_bfloat16(flow) if options.bfloat16 else []
+    config = FitConfig(epochs=10_000, max_seconds=60 * options.minutes, patience=0, **SETTINGS[options.name])
+    result = fit(flow, train, context=classes, config=config, loss=curve, checkpoint=checkpoint)
+    for net in nets:
+        del net.forward
+    save(flow, RUNS / f"images_{name}.safetensors")
+    some = None if test_classes is None else test_classes[:1000]
+    levels = RECIPES[options.name]["grey_levels"]
+    row = {"data": options.name, "test bits": held_out(flow, test, test_classes, 1)}
+    row |= {f"{DRAWS} draws, at most 1000 images": held_out(flow, test[:1000], some, DRAWS)}
+    row |= {"independent pixels": independent_pixels(train, test, levels), "seconds": result.seconds}
+    row |= {"epochs": len(result.history), "parameters": sum(p.numel() for p in flow.parameters())}
+    print_table([row])
+    epochs = [{"seconds": p.seconds, "validation": p.validation_loss} for p in result.history]
+    thinned = epochs[:: max(1, len(epochs) // 30)]
+    record = {"recipe": flow.recipe, "fit": config.to_json(), "curve": curve.points, "epochs": thinned}
+    keep(f"images_{name}", [{**row, **record}])
+    sheet(flow, test, name)
+
+
+if __name__ == "__main__":
+    main()
