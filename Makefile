@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One torch thread per test worker: two workers on two cores do not fight.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-slow check lint types floors bench bench-speed bench-practice docs clean
+.PHONY: help demo test test-slow check lint types floors check-native bench bench-speed bench-practice docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,11 @@ types: .venv/.dev ## mypy, strict
 
 floors: .venv/.dev ## import-linter: a package imports only from floors below its own
 	$(BIN)/lint-imports
+
+check-native: .venv/.dev ## run the native kernels under the address and undefined-behaviour sanitizers
+	$(BIN)/python hatch_build.py build/sanitized -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+	BIJECTA_NATIVE=build/sanitized LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/functional/kernels tests/bijections/test_native.py
 
 bench: .venv/.dev ## measure quality and speed, write benchmarks/results and the README table (quarter of an hour, quiet machine)
 	$(BIN)/python benchmarks/toys.py

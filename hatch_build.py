@@ -1,7 +1,7 @@
 """Compile the optional native kernels when hatchling builds a wheel or an editable install.
 
 Without a working C++ compiler the package is pure Python and computes the same numbers from plain tensor operations.
-`python hatch_build.py` compiles in place.
+`python hatch_build.py` compiles in place, `python hatch_build.py FOLDER FLAG...` elsewhere and with more flags.
 """
 
 import os
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class NativeKernels(BuildHookInterface):
         self.workshop.cleanup()
 
 
-def build(root: Path, target: Path) -> list[Path]:
+def build(root: Path, target: Path, more_flags: Sequence[str] = ()) -> list[Path]:
     """Compile every instruction set at once into a folder; return the libraries that could be built."""
     shutil.rmtree(target, ignore_errors=True)
     compiler = find_compiler()
@@ -61,7 +62,7 @@ def build(root: Path, target: Path) -> list[Path]:
         running = {}
         for name, flags in INSTRUCTION_SETS.items():
             file = Path(workshop, f"{name}.so")
-            command = [*compiler, *FLAGS.split(), *flags.split(), *sources, "-o", str(file)]
+            command = [*compiler, *FLAGS.split(), *flags.split(), *more_flags, *sources, "-o", str(file)]
             running[file] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
         built = [file for file, process in running.items() if process.wait() == 0]
         if "baseline.so" not in [file.name for file in built]:
@@ -81,6 +82,6 @@ def find_compiler() -> list[str] | None:
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    made = build(here, here / "src" / FOLDER)
+    made = build(here, Path(*sys.argv[1:2]) if sys.argv[1:] else here / "src" / FOLDER, sys.argv[2:])
     print("\n".join(str(file) for file in made) or "nothing was built")  # noqa: T201
     sys.exit(not made)

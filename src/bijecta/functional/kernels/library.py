@@ -39,9 +39,12 @@ def library() -> ctypes.CDLL | None:
 
 @cache  # A process can hold one copy of a shared library anyway; the choice is made when it is first needed.
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    if os.environ.get("BIJECTA_NATIVE") == "0":
+    wanted = os.environ.get("BIJECTA_NATIVE")
+    if wanted == "0":
         return None, "off: BIJECTA_NATIVE=0 is set"
-    files = [file for name in usable_instruction_sets() if (file := FOLDER / f"{name}.so").is_file()]
+    # Another folder holds libraries that were built with sanitizers.
+    folder = Path(wanted) if wanted else FOLDER
+    files = [file for name in usable_instruction_sets() if (file := folder / f"{name}.so").is_file()]
     if not files:
         return None, "absent: no working C++ compiler when bijecta was installed"
     return open_library(files[0])
