@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bijecta import __version__
+from bijecta.cli.hep import hep
 from bijecta.cli.options import FitOptions, TuneOptions, command_of
 
 app = typer.Typer(
@@ -163,6 +164,9 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
     from bijecta.cli.pictures import run_report
 
     run_report(run)
+
+
+app.add_typer(hep)
 
 
 @app.command()

@@ -1,0 +1,230 @@
+"""The command `hep fit`: from a file of events to a run folder."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+import typer
+
+from bijecta.cli import folder as files
+from bijecta.cli.console import as_json, show_json, tell
+from bijecta.cli.evaluation import versions, weighted_mean
+from bijecta.cli.fitting import epochs_of
+from bijecta.cli.guard import INTERRUPTED
+from bijecta.cli.hep import EventFitOptions
+from bijecta.cli.options import did_you_mean, split_pairs
+from bijecta.cli.progress import reporting
+from bijecta.cli.settings import convert
+from bijecta.data import split_rows
+from bijecta.errors import InputError
+from bijecta.flows import Flow
+from bijecta.hep import (
+    EventCoordinates,
+    Events,
+    EventSchema,
+    check_events,
+    event_flow,
+    measure_coordinates,
+    read_events,
+)
+from bijecta.hep.deployment import training_facts
+from bijecta.persistence import save
+from bijecta.persistence.tabular import parameter_count
+from bijecta.training import FitConfig, FitResult, fit
+
+SHAPES = {"breit_wigner": ("mass", "width"), "power_law": ("power",), "excess": ()}
+FROM_EVENTS = ("coordinates", "return")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events to train on and to test on, and the coordinates of both."""
+
+    coordinates: EventCoordinates
+    train: Events
+    test: Events
+
+
+def run_fit(options: EventFitOptions) -> None:
+    """Fit a flow to events and write the run folder; nothing is written before options and events are sound."""
+    if (options.out / files.MODEL).exists() and not options.force:
+        raise InputError(f"{options.out} holds a run. Choose another folder with --out, or replace it with --force.")
+    arguments, config = parse_settings(options)
+    sample = read_sample(options)
+    torch.manual_seed(options.seed)
+    flow = event_flow(json.dumps(sample.coordinates.to_json()), **arguments)
+    if not options.quiet:
+        size = f"{parameter_count(flow):,} parameters, {len(sample.train):,} events, {len(sample.test):,} test events"
+        tell(f"{', '.join(sample.coordinates.columns)}\nevent_flow: {size}, seed {options.seed}", "bold")
+    x, context = sample.coordinates.rows(sample.train)
+    with reporting(config.epochs, quiet=options.quiet) as on_epoch:
+        result = fit(flow, x, context=context, weight=sample.train.weight, config=config, on_epoch=on_epoch)
+    metrics = keep(flow, sample, result, options)
+    if result.stopped == "interrupted":
+        tell(f"Interrupted. The best weights so far are in {options.out}.")
+        raise typer.Exit(INTERRUPTED)
+    conclude(options, metrics)
+
+
+def parse_settings(options: EventFitOptions) -> tuple[dict[str, Any], FitConfig]:
+    """Sort the words of --set into arguments of event_flow and settings of the training."""
+    training, recipe = get_type_hints(FitConfig), recipe_types()
+    arguments: dict[str, Any] = {}
+    settings: dict[str, Any] = {
+        "epochs": options.epochs,
+        "max_seconds": options.max_seconds,
+        "seed": options.seed,
+    }
+    for name, text in split_pairs(options.set, "--set").items():
+        if name in recipe:
+            arguments[name] = convert(name, text, recipe[name])
+        elif name in training:
+            settings[name] = convert(name, text, training[name])
+        else:
+            known = [*recipe, *training]
+            raise typer.BadParameter(
+                f"there is no setting {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.",
+                param_hint="--set",
+            )
+    try:
+        return arguments, FitConfig(**settings)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def recipe_types() -> dict[str, Any]:
+    """Return the arguments of event_flow that a user may set, with their types."""
+    hints = get_type_hints(inspect.unwrap(event_flow))
+    return {name: kind for name, kind in hints.items() if name not in FROM_EVENTS}
+
+
+def read_sample(options: EventFitOptions) -> Sample:
+    """Read events, check them, choose their coordinates, and hold some back.
+
+    Raises:
+        InputError: the events are not fit for training, or too few.
+    """
+    if not 0.0 < options.test_fraction < 1.0:
+        raise typer.BadParameter(
+            f"expected between 0 and 1, got {options.test_fraction}.", param_hint="--test-fraction"
+        )
+    events = read_events(options.events, schema=None if options.schema is None else read_schema(options.schema))
+    refuse_unsound(events, quiet=options.quiet)
+    coordinates = measure_coordinates(events, **read_shapes(options))
+    train, test = split_rows(len(events), options.test_fraction, options.seed)
+    return Sample(coordinates, events.take(train), events.take(test))
+
+
+def read_schema(path: Path) -> EventSchema:
+    """Read the JSON of a schema."""
+    return EventSchema.from_json(files.read_json(path))
+
+
+def refuse_unsound(events: Events, *, quiet: bool) -> None:
+    """Print what the checks of events find, and stop at errors.
+
+    Coordinates respect what raw momenta do not vary in, so warnings about that are not shown.
+    """
+    findings = [finding for finding in check_events(events) if finding.severity != "warning"]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    for finding in findings:
+        if finding.severity == "error" or not quiet:
+            tell(str(finding), "red" if finding.severity == "error" else "dim")
+    if errors:
+        raise InputError(f"The events are not fit for training, see the {len(errors)} error(s) above.")
+
+
+def read_shapes(options: EventFitOptions) -> dict[str, Any]:
+    """Read --tree, --mass and --resonance as what `measure_coordinates` takes."""
+    masses = {column: _read_shape(column, text) for column, text in split_pairs(options.mass, "--mass").items()}
+    resonance = None
+    if options.resonance is not None:
+        values = _numbers(options.resonance.split(":"), "--resonance")
+        if len(values) != 2:
+            raise typer.BadParameter(f"expected MASS:WIDTH, got {options.resonance!r}.", param_hint="--resonance")
+        resonance = (values[0], values[1])
+    try:
+        tree = None if options.tree is None else json.loads(options.tree)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f'expected nested pairs as JSON, such as ["a", ["b", "c"]]; got {options.tree!r}.', param_hint="--tree"
+        ) from error
+    return {"tree": tree, "masses": masses, "resonance": resonance}
+
+
+def _read_shape(column: str, text: str) -> dict[str, Any]:
+    kind, *words = text.split(":")
+    if kind not in SHAPES or len(words) != len(SHAPES[kind]):
+        forms = ", ".join(":".join([name, *map(str.upper, needed)]) for name, needed in SHAPES.items())
+        raise typer.BadParameter(f"expected {column}= one of {forms}; got {text!r}.", param_hint="--mass")
+    return {"kind": kind, **dict(zip(SHAPES[kind], _numbers(words, "--mass"), strict=True))}
+
+
+def _numbers(words: list[str], option: str) -> list[float]:
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise typer.BadParameter(f"expected numbers, got {':'.join(words)!r}.", param_hint=option) from error
+
+
+def keep(flow: Flow, sample: Sample, result: FitResult, options: EventFitOptions) -> dict[str, Any]:
+    """Write model, history and metrics."""
+    metrics, history = measure(flow, sample, result), epochs_of(result)
+    options.out.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "data": options.events.name,
+        "settings": options.to_json(),
+        "metrics": metrics,
+        "history": history,
+        "versions": versions(),
+        **training_facts(sample.coordinates, sample.train),
+    }
+    save(flow, options.out / files.MODEL, metadata=as_json(metadata))
+    files.write_json(options.out / files.SETTINGS, options.to_json())
+    files.write_history(options.out / files.HISTORY, history)
+    files.write_json(options.out / files.METRICS, metrics)
+    return metrics
+
+
+@torch.no_grad()
+def measure(flow: Flow, sample: Sample, result: FitResult) -> dict[str, Any]:
+    """Score the test events: nats per event, with the density per GeV and radian of the coordinates."""
+    x, context = sample.coordinates.rows(sample.test)
+    loss = weighted_mean(-flow.log_prob(x, context).double().numpy(), sample.test.weight)
+    return {
+        "test_nll": loss.value,
+        "test_nll_error": loss.error,
+        "test_events": len(sample.test),
+        "events": len(sample.train),
+        "negative_weights": 0.0 if sample.train.weight is None else float(np.mean(sample.train.weight < 0.0)),
+        "effective_sample_size": result.effective_sample_size,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+        "seconds": result.seconds,
+        "parameters": parameter_count(flow),
+    }
+
+
+def conclude(options: EventFitOptions, metrics: Mapping[str, Any]) -> None:
+    """Print the result, and what can be done with it."""
+    if options.json:
+        show_json(metrics)
+        return
+    loss = f"{metrics['test_nll']:.4f} ± {metrics['test_nll_error']:.4f} nats per event"
+    epochs = f"{metrics['epochs']} epochs, best {metrics['best_epoch']}"
+    tell(f"\n{loss} on {metrics['test_events']} test events", "bold")
+    tell(f"{epochs}, {metrics['seconds']:.0f} s ({metrics['stopped']})", "bold")
+    if not options.quiet:
+        folder = options.out
+        tell(
+            f"\n{folder}/  model, metrics, history\n"
+            f"  bijecta hep sample {folder} -o generated.npz\n"
+            f"  bijecta hep evaluate {folder} {options.events} -o report\n"
+            f"  bijecta hep export {folder} -o deployed"
+        )
