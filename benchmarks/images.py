@@ -38,7 +38,7 @@ RECIPES = {
 }
 SETTINGS = {
     "digits": {"batch_size": 64, "learning_rate": 2e-3, "weight_decay": 1e-3},
-    "mnist": {"batch_size": 64, "learning_rate": 1e-3, "ema": 0.999},
+    "mnist": {"batch_size": 64, "learning_rate": 2e-3, "gradient_clip": 1.0, "ema": 0.999},
 }
 DRAWS = 16
 

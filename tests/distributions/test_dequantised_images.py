@@ -99,3 +99,8 @@ def test_errors_say_what_was_expected():
         DequantisedImages(of_one_pixel(), levels=1)
     with pytest.raises(ShapeError, match=r"event_shape \(C, H, W\), got None"):
         DequantisedImages(Normal(3), levels=2)
+    with pytest.raises(ShapeError, match=r"\(1, 1, 1\)\), got \(5, 4\)"):
+        DequantisedImages(of_one_pixel(), levels=2).log_prob(torch.zeros(5, 4))
+    for pixels in (torch.full((2, *PIXEL), 0.5), torch.full((2, *PIXEL), 3.0)):
+        with pytest.raises(InputError, match=r"whole numbers from 0 to 2, got numbers between .*\(x \* 2\).round\(\)"):
+            DequantisedImages(of_one_pixel(), levels=3).initialise(pixels)

@@ -25,8 +25,8 @@ class DequantisedImages(Distribution):
         noise: a distribution q of u in (0, 1), of the same shape; its context is the image n, flattened.
 
     Raises:
-        InputError: there are fewer than two levels.
-        ShapeError: the distribution does not say the shape of its images.
+        InputError: there are fewer than two levels; or, in `initialise`, pixels are not whole numbers within them.
+        ShapeError: the distribution does not say the shape of its images; or, at the call, images have another one.
 
     References:
         L. Theis, A. van den Oord, M. Bethge (2016), A note on the evaluation of generative models.
@@ -55,6 +55,8 @@ class DequantisedImages(Distribution):
         self.context, self.event_shape = distribution.context, distribution.event_shape
 
     def log_prob(self, x: Tensor, context: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        if tuple(x.shape[-3:]) != self.event_shape:
+            raise ShapeError(f"Expected images of shape (*batch, *{self.event_shape}), got {tuple(x.shape)}.")
         u, log_noise = self.draw_noise(x, generator)
         return self.distribution.log_prob(x + u, context) - log_noise
 
@@ -80,6 +82,12 @@ class DequantisedImages(Distribution):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        if not torch.equal(x, self.round(x)):
+            raise InputError(
+                f"DequantisedImages expects pixels that are whole numbers from 0 to {self.levels - 1}, got numbers "
+                f"between {float(x.min()):g} and {float(x.max()):g}. Images in [0, 1] become whole numbers by "
+                f"(x * {self.levels - 1}).round()."
+            )
         # Starting values are means and spreads: a thousand images give them, sixty thousand would not fit in memory.
         stride = max(1, len(x) // START_ROWS)
         some = x[::stride]

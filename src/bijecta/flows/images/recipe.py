@@ -106,19 +106,23 @@ def image_scales(
     made: list[Bijection] = []
     for level in range(levels):
         channels, height, width = 4 * channels, height // 2, width // 2
-
-        def couple(channels: int = channels, size: tuple[int, int] = (height, width)) -> Coupling:
-            kept = channels // 2
-            net = ConvNet(kept, 2 * (channels - kept), context=context, hidden=hidden, size=size)
-            return Coupling(univariate, [channel >= kept for channel in range(channels)], net, event_ndim=3)
-
+        settings = (channels, (height, width), context, hidden, univariate)
         layers: list[Bijection] = [Squeeze()]
         for _ in range(steps):
             mix = LULinear(channels, torch.randperm(channels).tolist(), event_ndim=3)
-            layers += [ActNorm(channels, event_ndim=3), mix, couple()]
-        made.append(Chain(layers if level + 1 == levels else [*layers, couple()]))
+            layers += [ActNorm(channels, event_ndim=3), mix, change_second_half(*settings)]
+        made.append(Chain(layers if level + 1 == levels else [*layers, change_second_half(*settings)]))
         channels //= 2
     return Multiscale(made, shape)
+
+
+def change_second_half(
+    channels: int, size: tuple[int, int], context: int, hidden: int, univariate: AffineUnivariate
+) -> Coupling:
+    """Couple: a network sees the first half of the channels and decides how the second half is moved and scaled."""
+    kept = channels // 2
+    net = ConvNet(kept, 2 * (channels - kept), context=context, hidden=hidden, size=size)
+    return Coupling(univariate, [channel >= kept for channel in range(channels)], net, event_ndim=3)
 
 
 def noise_flow(shape: Sequence[int], grey_levels: int, hidden: int) -> Flow:
