@@ -24,6 +24,7 @@ from bijecta.bijections import (
     Coupling,
     CubicSpline,
     Elementwise,
+    Gaussianise,
     Householder,
     Indexed,
     Inverse,
@@ -47,6 +48,7 @@ from bijecta.bijections import (
     Standardise,
     SumOfSquares,
     Sylvester,
+    TokenAutoregressive,
     Turn,
     UnconstrainedMonotone,
     Univariate,
@@ -56,7 +58,7 @@ from bijecta.bijections import (
 from bijecta.flows import build
 from bijecta.flows.images import pixel_glow
 from bijecta.functional import Solver
-from bijecta.nets import MLP, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
+from bijecta.nets import MLP, CausalTransformer, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
 
 Sampler = Callable[[tuple[int, ...]], Tensor]
 ALL_REALS = (0.0, 1.0, -1e-30, 1e4, -1e4, 1e30, -1e30)
@@ -245,6 +247,9 @@ MONOTONE = {
     "block_autoregressive/2/context": block_autoregressive(2, 2),
     "block_autoregressive/5": block_autoregressive(5),
     "block_autoregressive/deep": block_autoregressive(3, hidden=(2, 4, 3)),
+    "gaussianise/1": Case(lambda: Gaussianise(1, 3), (1,), exempt=SEARCHED),
+    "gaussianise/3": Case(lambda: Gaussianise(3, 1), exempt=SEARCHED),
+    "gaussianise/context": Case(lambda: Gaussianise(2, 3, context=2, hidden=(8,)), (2,), 2, exempt=SEARCHED),
 }
 
 
@@ -362,6 +367,19 @@ IMAGES = {
         latent_extremes=(0.0, 1.0, -1e-30),
     ),
     "multiscale/one level": Case(lambda: Multiscale([Squeeze()], (1, 2, 2)), (1, 2, 2), latent_shape=(4,)),
+}
+
+
+def transformer(tokens: int, token: int, context: int = 0, **options: object) -> Bijection:
+    net = CausalTransformer(tokens, token, 2 * token, context=context, width=4, heads=2, hidden=(8,), **options)
+    return TokenAutoregressive(AffineUnivariate(), net)
+
+
+TOKENS = {
+    "tokens/1": Case(lambda: transformer(1, 1), (1,)),
+    "tokens/3/context": Case(lambda: transformer(3, 1, 2), (3,), 2),
+    "tokens/2 of 3": Case(lambda: transformer(2, 3), (6,)),
+    "tokens/all in one/context": Case(lambda: transformer(1, 5, 1), (5,), 1),
 }
 
 
@@ -487,6 +505,11 @@ VECTOR_RECIPES = (
     *("planar", "radial", "residual_flow", "sylvester"),
 )
 DETAILS = {
+    "mixture_of_flows/3": recipe("mixture_of_flows", 3, components=2),
+    "transformer_flow/1": recipe("transformer_flow", 1, width=8, heads=2),
+    "transformer_flow/3": recipe("transformer_flow", 3, width=8, heads=2),
+    "transformer_flow/2/context": recipe("transformer_flow", 2, 2, width=8, heads=2),
+    "transformer_flow/tokens": recipe("transformer_flow", 6, 1, width=8, heads=2, token=2),
     "cnf/3/context": continuous_recipe(3, 2),
     "realnvp/random masks": recipe("realnvp", 5, masks="random", networks="separate"),
     "nsf/linear": recipe("nsf", 3, spline="linear"),
@@ -512,7 +535,7 @@ DETAILS = {
 }
 MONOTONE_RECIPES = {
     key: replace(case, exempt=SEARCHED)
-    for name in ("bernstein", "bnaf", "naf", "sos", "unaf")
+    for name in ("bernstein", "bnaf", "gaussianization", "naf", "sos", "unaf")
     for key, case in {
         f"{name}/1": recipe(name, 1),
         f"{name}/3": recipe(name, 3),
@@ -538,6 +561,7 @@ CASES: dict[str, Case] = {
     **CONTINUOUS,
     **MONOTONE,
     **RESIDUAL,
+    **TOKENS,
     **RECIPE_CASES,
 }
 

@@ -5,6 +5,7 @@ from bijecta.bijections.block import BlockAutoregressive
 from bijecta.bijections.circular import Turn, Wrap
 from bijecta.bijections.combinators import Chain, Indexed, Inverse, Reshape
 from bijecta.bijections.continuous import Continuous, Transport
+from bijecta.bijections.gaussianise import Gaussianise
 from bijecta.bijections.hosts import Autoregressive, Coupling, Elementwise
 from bijecta.bijections.image import Multiscale, Squeeze
 from bijecta.bijections.linear import ActNorm, LULinear, Permute
@@ -16,6 +17,7 @@ from bijecta.bijections.radial import Radial
 from bijecta.bijections.regress import Regress
 from bijecta.bijections.residual import ResidualBlock
 from bijecta.bijections.sylvester import Sylvester
+from bijecta.bijections.tokens import TokenAutoregressive
 from bijecta.bijections.univariate import (
     AdditiveUnivariate,
     AffineUnivariate,
@@ -44,6 +46,7 @@ __all__ = [
     "Coupling",
     "CubicSpline",
     "Elementwise",
+    "Gaussianise",
     "Householder",
     "Indexed",
     "Inverse",
@@ -67,6 +70,7 @@ __all__ = [
     "Standardise",
     "SumOfSquares",
     "Sylvester",
+    "TokenAutoregressive",
     "Transport",
     "Turn",
     "UnconstrainedMonotone",

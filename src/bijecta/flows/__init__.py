@@ -5,12 +5,15 @@ from bijecta.flows.conditional import ConditionalSamples, conditional_sample
 from bijecta.flows.conditioned import ConditionedFlow
 from bijecta.flows.continuous import cnf, solver_error
 from bijecta.flows.flow import Flow
+from bijecta.flows.gaussianization import gaussianization
+from bijecta.flows.mixtures import FlowMixture, mixture_of_flows
 from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
 from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
 from bijecta.flows.special import circular_nsf, glow_image
 from bijecta.flows.tabular import inner_flow, inner_rows, table
+from bijecta.flows.transformer import transformer_flow
 
 __all__ = [
     "RECIPES",
@@ -18,6 +21,7 @@ __all__ = [
     "ConditionalSamples",
     "ConditionedFlow",
     "Flow",
+    "FlowMixture",
     "bernstein",
     "bnaf",
     "build",
@@ -25,6 +29,7 @@ __all__ = [
     "circular_nsf",
     "cnf",
     "conditional_sample",
+    "gaussianization",
     "glow",
     "glow_image",
     "iaf",
@@ -32,6 +37,7 @@ __all__ = [
     "inner_rows",
     "made",
     "maf",
+    "mixture_of_flows",
     "naf",
     "nice",
     "nsf",
@@ -44,5 +50,6 @@ __all__ = [
     "sos",
     "sylvester",
     "table",
+    "transformer_flow",
     "unaf",
 ]

@@ -1,5 +1,6 @@
 """Networks that produce the parameters of bijections. They know no bijection."""
 
+from bijecta.nets.attention import CausalTransformer
 from bijecta.nets.block import BlockLinear, LeakyTanh
 from bijecta.nets.conv import ConvNet, ConvNetBeside
 from bijecta.nets.lipschitz import LipschitzMLP
@@ -13,6 +14,7 @@ from bijecta.nets.velocity import Velocity, VelocityMLP
 __all__ = [
     "MLP",
     "BlockLinear",
+    "CausalTransformer",
     "ContextScaler",
     "ConvNet",
     "ConvNetBeside",
