@@ -23,6 +23,7 @@ from bijecta.bijections import (
     Continuous,
     Coupling,
     CubicSpline,
+    Cylinder,
     Elementwise,
     Gaussianise,
     Householder,
@@ -44,6 +45,7 @@ from bijecta.bijections import (
     Regress,
     Reshape,
     ResidualBlock,
+    Rotate,
     Squeeze,
     Standardise,
     SumOfSquares,
@@ -383,6 +385,49 @@ TOKENS = {
 }
 
 
+def directions(size: tuple[int, ...]) -> Tensor:
+    return torch.nn.functional.normalize(torch.randn(size), dim=-1)
+
+
+def on_cylinder(size: tuple[int, ...]) -> Tensor:
+    return torch.cat([1.9 * torch.rand(*size[:-1], 1) - 0.95, angles((*size[:-1], 1))], -1)
+
+
+OF_AREA = "a map of surfaces: ladj is that of area, and the Jacobian in space is singular along the radius"
+OF_SURFACES = {"round_trip": OF_AREA, "ladj": OF_AREA}  # tests/bijections/test_sphere.py: against tangent vectors
+HEIGHTS = (0.0, 0.5, -0.5, 1.0, -1.0)
+
+
+def spherical_recipe(context: int = 0) -> Case:
+    small = {"context": context, "layers": 2, "hidden": (8,), "bins": 4}
+    return Case(
+        lambda: build("sphere", small).bijection,
+        (3,),
+        context,
+        latent_shape=(2,),
+        data=directions,
+        latent=on_cylinder,
+        extremes=(1.0, -1.0, 1e-4),
+        latent_extremes=HEIGHTS,
+        exempt=OF_SURFACES,
+    )
+
+
+SURFACES = {
+    "rotate": Case(Rotate, (3,)),
+    "cylinder": Case(
+        Cylinder,
+        (3,),
+        latent_shape=(2,),
+        data=directions,
+        latent=on_cylinder,
+        extremes=(1.0, -1.0, 1e-4),
+        latent_extremes=HEIGHTS,
+        exempt=OF_SURFACES,
+    ),
+}
+
+
 UNTIL_CLOSE = {
     "compile_inverse": "how many steps the fixed-point iteration takes is decided by the data",
     "export_inverse": "how many steps the fixed-point iteration takes is decided by the data",
@@ -506,10 +551,10 @@ VECTOR_RECIPES = (
 )
 DETAILS = {
     "mixture_of_flows/3": recipe("mixture_of_flows", 3, components=2),
-    "transformer_flow/1": recipe("transformer_flow", 1, width=8, heads=2),
-    "transformer_flow/3": recipe("transformer_flow", 3, width=8, heads=2),
-    "transformer_flow/2/context": recipe("transformer_flow", 2, 2, width=8, heads=2),
-    "transformer_flow/tokens": recipe("transformer_flow", 6, 1, width=8, heads=2, token=2),
+    "transformer_flow/1": recipe("transformer_flow", 1, width=8),
+    "transformer_flow/3": recipe("transformer_flow", 3, width=8),
+    "transformer_flow/2/context": recipe("transformer_flow", 2, 2, width=8),
+    "transformer_flow/tokens": recipe("transformer_flow", 6, 1, width=8, token=2, update="affine"),
     "cnf/3/context": continuous_recipe(3, 2),
     "realnvp/random masks": recipe("realnvp", 5, masks="random", networks="separate"),
     "nsf/linear": recipe("nsf", 3, spline="linear"),
@@ -529,6 +574,8 @@ DETAILS = {
         2,
         latent_shape=(8,),
     ),
+    "sphere": spherical_recipe(),
+    "sphere/context": spherical_recipe(2),
     "table": table_case(),
     "table/context": table_case(2),
     "table/mixed": replace(table_case(4), make=lambda: mixed_table(4)),
@@ -559,6 +606,7 @@ CASES: dict[str, Case] = {
     **COMBINATORS,
     **IMAGES,
     **CONTINUOUS,
+    **SURFACES,
     **MONOTONE,
     **RESIDUAL,
     **TOKENS,

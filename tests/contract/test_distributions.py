@@ -18,6 +18,7 @@ from bijecta.distributions import (
     GaussianMixture,
     Normal,
     Product,
+    Resampled,
     StudentT,
     UniformBox,
     VonMises,
@@ -27,6 +28,8 @@ from contract.table import perturb
 NO_PARAMETERS = "nothing is learned"
 CHOICE = "which component a sample comes from is a choice: it has no derivative"
 REJECTION = "rejection sampling has no derivative with respect to the concentration"
+ACCEPTED = "whether a proposal is accepted is a choice: it has no derivative"
+RESAMPLED = {f"net.{layer}.{kind}": ACCEPTED for layer in ("layers.0", "last") for kind in ("weight", "bias")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ CASES = {
         math.pi,
         not_reparametrised={"mean": REJECTION, "log_concentration": REJECTION},
     ),
+    "resampled": Case(lambda d: Resampled(d, hidden=(8,)).eval(), not_reparametrised=RESAMPLED),
     "product": Case(lambda d: Product([DiagonalNormal(1), Normal(d - 1)] if d > 1 else [Normal(1)], _groups(d))),
 }
 

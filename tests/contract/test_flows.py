@@ -13,7 +13,7 @@ from bijecta.bijections import ActNorm
 from bijecta.distributions import Dequantised, Distribution
 from bijecta.errors import InputError, ShapeError
 from bijecta.flows import RECIPES, Flow, build
-from contract.table import RECIPE_CASES, angles, between, mixed, perturb, positive
+from contract.table import RECIPE_CASES, angles, between, directions, mixed, perturb, positive
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recipe:
         return 3 + 2 * torch.randn(*batch, self.context).double() if self.context else None
 
 
-SMALL = {"mixture_of_flows": {"components": 2}, "transformer_flow": {"width": 8, "heads": 2}}
+SMALL = {"mixture_of_flows": {"components": 2}, "transformer_flow": {"width": 8}}
 
 
 def vector(name: str, features: int, context: int = 0, **more: object) -> Recipe:
@@ -65,6 +65,11 @@ def circular(kinds: list[bool], context: int = 0) -> Recipe:
 def continuous(features: int, context: int = 0) -> Recipe:
     arguments = {"features": features, "context": context, "hidden": [8], "tolerance": 1e-9}
     return Recipe("cnf", arguments, (features,), context)
+
+
+def spherical(context: int = 0) -> Recipe:
+    arguments = {"context": context, "layers": 2, "hidden": [8], "bins": 4}
+    return Recipe("sphere", arguments, (3,), context, directions)
 
 
 SCHEMA = {
@@ -93,12 +98,14 @@ PLAIN = {name: vector(name, 2) for name in VECTORS} | {
     "circular_nsf/mixed": circular([False, True]),
     "cnf": continuous(2),
     "glow_image": image(),
+    "sphere": spherical(),
     "table": table(),
 }
 CONDITIONAL = {f"{name}/context": vector(name, 2, 3) for name in VECTORS} | {
     "circular_nsf/context": circular([True, False], 3),
     "cnf/context": continuous(2, 3),
     "glow_image/context": image(3),
+    "sphere/context": spherical(3),
     "table/context": table(3),
 }
 VARIANTS = (
@@ -107,7 +114,7 @@ VARIANTS = (
     | {f"realnvp/{base}": vector("realnvp", 2, base=base) for base in BASES}
     | {f"nsf/{spline}": vector("nsf", 2, spline=spline) for spline in SPLINES}
     | {
-        "transformer_flow/tokens": vector("transformer_flow", 6, token=2),
+        "transformer_flow/tokens": vector("transformer_flow", 6, token=2, update="affine"),
         "realnvp/random": vector("realnvp", 3, masks="random", networks="separate"),
         "circular_nsf/1": circular([True]),
         "cnf/1": continuous(1),

@@ -16,6 +16,7 @@ from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Wh
 from bijecta.bijections.radial import Radial
 from bijecta.bijections.regress import Regress
 from bijecta.bijections.residual import ResidualBlock
+from bijecta.bijections.sphere import Cylinder, Rotate
 from bijecta.bijections.sylvester import Sylvester
 from bijecta.bijections.tokens import TokenAutoregressive
 from bijecta.bijections.univariate import (
@@ -45,6 +46,7 @@ __all__ = [
     "Continuous",
     "Coupling",
     "CubicSpline",
+    "Cylinder",
     "Elementwise",
     "Gaussianise",
     "Householder",
@@ -66,6 +68,7 @@ __all__ = [
     "Regress",
     "Reshape",
     "ResidualBlock",
+    "Rotate",
     "Squeeze",
     "Standardise",
     "SumOfSquares",

@@ -10,6 +10,7 @@ from bijecta.distributions.heads import CategoricalHead, CountHead, Head
 from bijecta.distributions.mixture import GaussianMixture
 from bijecta.distributions.normal import DiagonalNormal, Normal, StudentT, UniformBox
 from bijecta.distributions.product import Product
+from bijecta.distributions.resampled import Resampled
 from bijecta.distributions.targets import double_well, double_well_particles
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Mixed",
     "Normal",
     "Product",
+    "Resampled",
     "StudentT",
     "UniformBox",
     "VonMises",

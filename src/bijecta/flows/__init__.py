@@ -12,6 +12,7 @@ from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregre
 from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
 from bijecta.flows.special import circular_nsf, glow_image
+from bijecta.flows.spherical import sphere
 from bijecta.flows.tabular import inner_flow, inner_rows, table
 from bijecta.flows.transformer import transformer_flow
 
@@ -48,6 +49,7 @@ __all__ = [
     "residual_flow",
     "solver_error",
     "sos",
+    "sphere",
     "sylvester",
     "table",
     "transformer_flow",

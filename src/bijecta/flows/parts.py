@@ -18,7 +18,7 @@ from bijecta.bijections import (
     Univariate,
     Whiten,
 )
-from bijecta.distributions import DiagonalNormal, Distribution, GaussianMixture, Normal, StudentT
+from bijecta.distributions import DiagonalNormal, Distribution, GaussianMixture, Normal, Resampled, StudentT
 from bijecta.errors import InputError
 from bijecta.flows.flow import Flow
 from bijecta.nets import MLP, ContextScaler, MaskedMLP, SeparateMLPs
@@ -37,6 +37,7 @@ BASES: dict[str, Callable[[int], Distribution]] = {
     "diagonal": DiagonalNormal,
     "student": StudentT,
     "mixture": lambda features: GaussianMixture(features, components=16),
+    "resampled": Resampled,
 }
 
 
