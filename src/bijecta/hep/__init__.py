@@ -14,6 +14,7 @@ from bijecta.hep.coordinates_objects import ObjectCoordinates
 from bijecta.hep.coordinates_plain import PlainCoordinates
 from bijecta.hep.coordinates_quantile import QuantileStart
 from bijecta.hep.decay import DecayChain
+from bijecta.hep.deployment import export_events, training_facts
 from bijecta.hep.evaluation import Evaluation, evaluate
 from bijecta.hep.event_flow import coordinates_of, event_flow, sample_events
 from bijecta.hep.event_flow_plain import plain_event_flow
@@ -65,6 +66,7 @@ __all__ = [
     "coordinates_of",
     "evaluate",
     "event_flow",
+    "export_events",
     "from_pythia",
     "integrate",
     "measure_coordinates",
@@ -76,6 +78,7 @@ __all__ = [
     "read_showers",
     "sample_events",
     "standard_observables",
+    "training_facts",
     "unweight",
     "variable_event_flow",
     "write_events",
