@@ -105,18 +105,27 @@ class FlowMixture(Distribution):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        clusters = GaussianMixture(x.shape[-1], len(self.components)).to(x)
-        clusters.initialise(x)
         rows = x.reshape(-1, x.shape[-1])
-        nearest = torch.cdist(rows, clusters.mean).argmin(1)
         contexts = None if context is None else context.expand(*x.shape[:-1], -1).reshape(len(rows), -1)
+        if len(rows) >= len(self.components):
+            clusters = GaussianMixture(x.shape[-1], len(self.components)).to(rows)
+            clusters.initialise(rows)
+            self.logits.start.copy_(clusters.logits / GAIN)
+            nearest = torch.cdist(rows, clusters.mean).argmin(1)
+        else:
+            nearest = torch.full_like(rows[:, 0], -1)
         for number, component in enumerate(self.components):
-            mine = nearest == number
-            # A handful of rows, or rows on a line, say too little: such a component starts from all of them.
-            enough = mine.sum() >= FEWEST_ROWS * x.shape[-1] and (rows[mine].std(0) > 1e-3 * rows.std(0)).all()
-            mine = mine if enough else torch.ones_like(mine)
+            mine = _enough(rows, nearest == number)
             component.initialise(rows[mine], None if contexts is None else contexts[mine])
-        self.logits.start.copy_(clusters.logits / GAIN)
+
+
+def _enough(rows: Tensor, mine: Tensor) -> Tensor:
+    """Choose all rows where a cluster is a handful of them, or lies on a line, and says too little about a density."""
+    everything = torch.ones_like(mine)
+    if int(mine.sum()) < FEWEST_ROWS * rows.shape[-1]:
+        return everything
+    varies = (rows[mine].std(0, correction=0) > 1e-3 * rows.std(0, correction=0)).all()
+    return mine if bool(varies) else everything
 
 
 @recipe

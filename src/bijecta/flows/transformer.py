@@ -1,13 +1,25 @@
 """Recipes of transformer flows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bijecta.bijections import AffineUnivariate, Bijection, Permute, TokenAutoregressive
+from bijecta.bijections import (
+    AffineUnivariate,
+    Bijection,
+    Permute,
+    RationalQuadraticSpline,
+    TokenAutoregressive,
+    Univariate,
+)
 from bijecta.errors import InputError
 from bijecta.flows.flow import Flow
-from bijecta.flows.parts import assemble
+from bijecta.flows.parts import assemble, choose
 from bijecta.flows.registry import recipe
 from bijecta.nets import CausalTransformer
+
+UPDATES: dict[str, Callable[[], Univariate]] = {
+    "spline": lambda: RationalQuadraticSpline(8, 5.0),
+    "affine": AffineUnivariate,
+}
 
 
 @recipe
@@ -15,32 +27,33 @@ def transformer_flow(
     features: int,
     *,
     context: int = 0,
-    layers: int = 8,
-    hidden: Sequence[int] = (128,),
-    width: int = 64,
-    heads: int = 4,
+    layers: int = 4,
+    hidden: Sequence[int] = (64,),
+    width: int = 32,
     token: int = 1,
+    update: str = "spline",
     base: str = "normal",
 ) -> Flow:
-    """Build a transformer flow: affine autoregressive maps whose parameters come from causal attention.
+    """Build a transformer flow: autoregressive maps whose parameters come from causal attention.
 
-    Every second layer sees the features in reverse. The density takes one pass; a sample is made token by token.
+    Every second layer sees the features in reverse. The density takes one pass; a sample is made token by token. With
+    affine updates this is the flow of the paper, made for many tokens; with few columns splines need fewer layers.
 
     Args:
         features: number D of columns.
         context: number C of context features; 0 for an unconditional flow.
         layers: how many of these layers follow each other.
         hidden: units of the feed-forward network of every attention layer; as many attention layers as entries.
-        width: numbers that stand for a token inside of the network.
-        heads: attention heads, a divisor of the width.
+        width: numbers that stand for a token inside of the network; 16 of them make one attention head.
         token: neighbouring columns that make one token, a divisor of D.
+        update: "spline" or "affine", the map of every number.
         base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
 
     Returns:
         The flow.
 
     Raises:
-        InputError: the heads do not divide the width, or the tokens do not fill the columns.
+        InputError: the tokens do not fill the columns.
 
     References:
         S. Zhai et al. (2024), Normalizing Flows are Capable Generative Models.
@@ -52,7 +65,8 @@ def transformer_flow(
     """
     if features % token:
         raise InputError(f"transformer_flow expects tokens that fill {features} columns, got {token} per token.")
-    univariate = AffineUnivariate()
+    univariate = choose("update", update, UPDATES)()
+    heads = width // 16 if width % 16 == 0 else 1
     steps: list[Bijection] = []
     for layer in range(layers):
         # No reversal after the last block: a base has no order.
