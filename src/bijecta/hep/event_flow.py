@@ -58,8 +58,7 @@ def event_flow(
         layers: number of coupling layers; at least 2 log₂ of the columns lets each depend on every other.
         hidden: widths of the hidden layers of every network.
         bins: bins of every spline.
-        activation: "relu", "tanh", "silu", "gelu" or "elu"; smooth ones suit a density that varies smoothly with the
-            condition, such as an asymmetry with the energy.
+        activation: of the networks: "relu", "tanh", "silu", "gelu" or "elu".
         use_condition: False builds a model that ignores the condition, to compare with.
         start: what columns without ends begin with: "moments", scaled by their mean and spread, or "quantiles", made
             roughly normal by a smooth map.
