@@ -13,6 +13,7 @@ from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
 from bijecta.flows.special import circular_nsf, glow_image
 from bijecta.flows.spherical import sphere
+from bijecta.flows.stochastic import Langevin, Metropolis, StochasticFlow, StochasticStep, interpolate
 from bijecta.flows.tabular import inner_flow, inner_rows, table
 from bijecta.flows.transformer import transformer_flow
 
@@ -23,6 +24,10 @@ __all__ = [
     "ConditionedFlow",
     "Flow",
     "FlowMixture",
+    "Langevin",
+    "Metropolis",
+    "StochasticFlow",
+    "StochasticStep",
     "bernstein",
     "bnaf",
     "build",
@@ -36,6 +41,7 @@ __all__ = [
     "iaf",
     "inner_flow",
     "inner_rows",
+    "interpolate",
     "made",
     "maf",
     "mixture_of_flows",
