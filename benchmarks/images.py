@@ -88,7 +88,7 @@ class Curve:
         seconds = time.monotonic() - self.began
         if seconds > self.every * (len(self.points) + 1):
             mean = round(sum(self.recent) / len(self.recent), 4)
-            self.points.append({"seconds": round(seconds), "images": self.rows, "train": mean})
+            self.points.append({"seconds": round(seconds), "images": self.rows, "bits": mean})
             self.recent.clear()
             print(self.points[-1], flush=True)
 
@@ -167,9 +167,9 @@ def main() -> None:
     row |= {"independent pixels": independent_pixels(train, test, levels), "seconds": result.seconds}
     row |= {"epochs": len(result.history), "parameters": sum(p.numel() for p in flow.parameters())}
     print_table([row])
-    epochs = [{"seconds": p.seconds, "validation": p.validation_loss} for p in result.history]
-    thinned = epochs[:: max(1, len(epochs) // 30)]
-    record = {"recipe": flow.recipe, "fit": config.to_json(), "curve": curve.points, "epochs": thinned}
+    history = result.history[:: max(1, len(result.history) // 30)]
+    validation = [{"seconds": round(p.seconds), "bits": round(p.validation_loss, 4)} for p in history]
+    record = {"recipe": flow.recipe, "fit": config.to_json(), "train": curve.points, "validation": validation}
     keep(f"images_{name}", [{**row, **record}])
     sheet(flow, test, name)
 
