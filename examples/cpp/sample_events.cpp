@@ -1,5 +1,4 @@
 // Draw collision events from a file that bijecta exported, with nothing but onnxruntime. See README.md beside this file.
-//
 //     sample_events events.onnx momenta.txt 1000:42 91.2     1000 events, seed 42, at 91.2 GeV
 //     sample_events events.onnx momenta.txt latents.txt 91.2 one event for each line of latents
 #include <cstdio>
@@ -9,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
 #if __has_include(<onnxruntime_c_api.h>)
 #include <onnxruntime_c_api.h>
 #else
@@ -17,10 +15,7 @@
 #endif
 
 static const OrtApi* ort = OrtGetApiBase()->GetApi(ORT_API_VERSION);
-
-static void check(OrtStatus* status) {
-    if (status) throw std::runtime_error(ort->GetErrorMessage(status));
-}
+static void check(OrtStatus* status) { if (status) throw std::runtime_error(ort->GetErrorMessage(status)); }
 
 // What the file says about itself: lines of words.
 static std::vector<std::string> property(OrtSession* session, const char* name) {
@@ -62,7 +57,7 @@ static void run(const std::vector<std::string>& words) {
     std::vector<double> given, z, condition;
     if (words.size() != 3 + conditions.size()) throw std::runtime_error("wrong number of conditions");
     for (size_t k = 0; k < conditions.size(); ++k) {
-        double low, high;
+        double low, high;  // of the training
         given.push_back(std::stod(words[3 + k]));
         std::sscanf(conditions[k].c_str(), "%lf %lf", &low, &high);  // reads inf, too
         if (given[k] < low || given[k] > high) std::fprintf(stderr, "outside the training: %s\n", conditions[k].c_str());

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from bijecta.cli.console import show, show_json, tell
 from bijecta.cli.options import did_you_mean, split_pairs
+from bijecta.distributions import Distribution
 from bijecta.errors import InputError
-from bijecta.flows import Flow
 from bijecta.hep import (
+    Condition,
     DrellYan,
     Events,
-    EventSchema,
     MuonDecay,
     MuonPairs,
     ThreeJets,
-    coordinates_of,
     evaluate,
     from_pythia,
     read_events,
@@ -27,6 +26,7 @@ from bijecta.hep import (
     write_events,
 )
 from bijecta.hep.deployment import export_events
+from bijecta.hep.event_flow import any_coordinates_of
 from bijecta.persistence import load, read_header
 from bijecta.persistence.tabular import model_path
 
@@ -87,29 +87,30 @@ def read_energies(text: str, n: int, seed: int) -> NDArray[np.float64]:
 def run_sample(path: Path, n: int, conditions: Sequence[str], seed: int, out: Path) -> None:
     """Draw events from a model and write them."""
     flow = load_events_model(path)
-    given = read_conditions(coordinates_of(flow).schema, conditions)
+    given = read_conditions(any_coordinates_of(flow).given, conditions)
     warn_outside(given, read_header(model_path(path))["metadata"].get("condition_ranges", {}))
     write(sample_events(flow, n, given, seed=seed), out)
 
 
-def load_events_model(path: Path) -> Flow:
-    """Load a flow of events from a file or the folder of a run."""
+def load_events_model(path: Path) -> Distribution:
+    """Load a flow of events, of any recipe, from a file or the folder of a run."""
     flow = load(model_path(path))
-    if not isinstance(flow, Flow):
-        raise InputError(f"{path} is no model of events. Make one with: bijecta hep fit EVENTS --out FOLDER")
-    coordinates_of(flow)
+    try:
+        any_coordinates_of(flow)
+    except InputError as error:
+        raise InputError(f"{path} is no model of events. Make one with: bijecta hep fit EVENTS --out FOLDER") from error
     return flow
 
 
-def read_conditions(schema: EventSchema, words: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE for each condition of a schema; labels stay what they are."""
-    given, known = split_pairs(words, "--condition"), schema.condition_names
+def read_conditions(needed: Sequence[Condition], words: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE for each condition that is needed; labels stay what they are."""
+    given, known = split_pairs(words, "--condition"), [each.name for each in needed]
     if set(given) != set(known):
-        needed = " ".join(f"--condition {name}=VALUE" for name in known) or "none"
+        wanted = " ".join(f"--condition {name}=VALUE" for name in known) or "none"
         raise typer.BadParameter(
-            f"expected {needed}; got {', '.join(given) or 'none'}.", param_hint="--condition / --energy"
+            f"expected {wanted}; got {', '.join(given) or 'none'}.", param_hint="--condition / --energy"
         )
-    return {each.name: _read_value(each.name, each.values, given[each.name]) for each in schema.condition}
+    return {each.name: _read_value(each.name, each.values, given[each.name]) for each in needed}
 
 
 def _read_value(name: str, labels: Sequence[str | float], text: str) -> str | float:
@@ -155,7 +156,7 @@ def _events_of(path: Path, reference: Events, seed: int) -> Events:
     if not path.is_dir() and path.suffix != ".safetensors":
         return read_events(path)
     flow = load_events_model(path)
-    names = coordinates_of(flow).schema.condition_names
+    names = [each.name for each in any_coordinates_of(flow).given]
     missing = [name for name in names if name not in reference.condition]
     if missing:
         raise InputError(f"The model needs {', '.join(missing)}, which the reference does not have.")

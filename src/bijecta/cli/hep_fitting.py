@@ -122,7 +122,12 @@ def read_sample(options: EventFitOptions) -> Sample:
 
 def read_schema(path: Path) -> EventSchema:
     """Read the JSON of a schema."""
-    return EventSchema.from_json(files.read_json(path))
+    if not path.is_file():
+        raise InputError(f"There is no file {path}. Write the JSON of EventSchema.to_json into one.")
+    try:
+        return EventSchema.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # of JSON, or of what it holds
+        raise InputError(f"{path}: {error}") from error
 
 
 def refuse_unsound(events: Events, *, quiet: bool) -> None:

@@ -82,15 +82,9 @@ def export_events(
         Bai, Lu, Zhang et al. (2019), "ONNX: Open Neural Network Exchange".
 
     Example:
-        >>> import tempfile
-        >>> from bijecta.hep import MuonPairs, event_flow, measure_coordinates
-        >>> events = MuonPairs().sample(100, energy=91.2, seed=0)
-        >>> coordinates = measure_coordinates(events)
-        >>> flow = event_flow(json.dumps(coordinates.to_json()), layers=1)
-        >>> flow.initialise(*coordinates.rows(events))
-        >>> sampler, density = export_events(flow, tempfile.mkdtemp(), facts=training_facts(coordinates, events))
-        >>> sampler.inputs, sampler.output, sampler.error < 1e-4
-        (('z', 'condition'), 'momenta', True)
+        >>> export_events("no_model", "deployed")  # of a run of `bijecta hep fit`, it writes deployed/events.onnx
+        Traceback (most recent call last):
+        bijecta.errors.InputError: There is no model file no_model. ...
     """
     flow, facts = _opened(model, facts)
     flow = _traceable(flow)
