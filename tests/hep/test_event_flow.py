@@ -270,3 +270,21 @@ def test_a_short_training_learns_the_asymmetry():
         new = sample_events(flow, 4000, {"energy": energy}, seed=1)
         asymmetry = np.sign(new.column("mu-.pz")).mean()
         assert asymmetry == pytest.approx(float(truth.forward_backward_asymmetry(energy)), abs=0.12)
+
+
+def test_a_start_from_quantiles_is_as_exact():
+    """Falling momenta begin roughly normal, and the density is still that of the Jacobian."""
+    events = DrellYan().sample(500, energy=np.linspace(1000.0, 8000.0, 500), seed=0)
+    coordinates = measure_coordinates(events)
+    torch.manual_seed(0)
+    flow = event_flow(json.dumps(coordinates.to_json()), layers=2, hidden=[8], bins=4, start="quantiles").double()
+    x, context = (each.double() for each in coordinates.rows(events))
+    flow.initialise(x, context)
+    assert flow.to_latent(x, context)[:, 0].std().item() == pytest.approx(1.0, abs=0.1)
+    perturbed(flow)
+    row = 17
+    matrix = torch.autograd.functional.jacobian(lambda r: flow.to_latent(r, context[row]), x[row])
+    ladj = flow.bijection.forward_and_ladj(x[row], context[row])[1]
+    assert float(torch.linalg.slogdet(matrix).logabsdet) == pytest.approx(ladj.item(), abs=1e-8)
+    with pytest.raises(InputError, match="start"):
+        event_flow(json.dumps(coordinates.to_json()), start="middle")

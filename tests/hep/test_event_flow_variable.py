@@ -76,7 +76,7 @@ def test_every_pattern_is_a_bijection_with_its_ladj(start):
 
 def test_it_sums_and_integrates_to_one():
     """No photon has a probability; one is integrated on a grid, two by points on their support."""
-    flow = built(photons()).requires_grad_(False)  # noqa: FBT003 (a value, not a flag)
+    flow = built(photons()).requires_grad_(False)
     probability = [float(flow.log_prob(torch.zeros(7)).exp())]
     share, y, phi = (torch.arange(n) + 0.5 for n in (48, 8, 24))
     pt, weight = 20.0 + torch.exp(-7.0 + 14.0 * share / 48.0), torch.exp(-7.0 + 14.0 * share / 48.0) * 14.0 / 48.0

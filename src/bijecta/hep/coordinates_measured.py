@@ -54,9 +54,9 @@ def measure_objects(
     Example:
         >>> from bijecta.hep.schema import EventSchema, VariableParticles
         >>> photons = EventSchema((), (VariableParticles("gamma", 22, 0.0, most=1),))
-        >>> momenta = np.array([[[5.0, 3.0, 0.0, 4.0]], [[13.0, 5.0, 0.0, 12.0]]])
+        >>> momenta = np.array([[[500.0, 300.0, 0.0, 400.0]], [[1300.0, 500.0, 0.0, 1200.0]]])
         >>> measure_objects(Events(photons, momenta)).pt_min
-        {'gamma': 2.97}
+        {'gamma': 297.0}
     """
     schema, there = events.schema, events.present()
     found: dict[str, float] = {}

@@ -51,8 +51,8 @@ def describe(tree: Decay, momenta: Tensor, root: str = "free", free: Sequence[in
     _describe_decay(tree, leaves, columns)
     columns[names[len(ROOTS[root]) + 1]] = columns.pop(f"phi({tree.name})")
     columns["cos_theta"] = columns.pop(f"cos_theta({tree.name})")
-    own = kinematics.mass(momenta[..., list(free), :])
-    return torch.cat([torch.stack([columns[name] for name in names], -1), own], -1)
+    own = [kinematics.mass(momenta[..., slot, :]) for slot in free]
+    return torch.stack([*(columns[name] for name in names), *own], -1)
 
 
 def realise(tree: Decay, coordinates: Tensor, masses: Masses, energy: Tensor | None = None) -> Tensor:
