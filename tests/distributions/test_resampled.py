@@ -10,6 +10,7 @@ from bijecta.data import toy
 from bijecta.distributions import Resampled
 from bijecta.errors import InputError
 from bijecta.flows import realnvp
+from bijecta.persistence import load, save
 from bijecta.training import FitConfig, fit
 
 
@@ -125,3 +126,13 @@ def test_gaps_of_the_data_are_met_better_than_from_a_normal_base(name, epochs, g
 def test_one_proposal_is_no_choice():
     with pytest.raises(InputError, match="at least 2 proposals"):
         Resampled(2, proposals=1)
+
+
+def test_a_saved_flow_has_the_same_density(tmp_path):
+    torch.manual_seed(0)
+    flow = realnvp(2, layers=1, hidden=(8,), base="resampled")
+    nn.init.normal_(flow.base.net.last.weight)
+    flow.eval()
+    save(flow, tmp_path / "model.safetensors")
+    x = torch.randn(5, 2)
+    assert torch.equal(load(tmp_path / "model.safetensors").log_prob(x), flow.log_prob(x))
