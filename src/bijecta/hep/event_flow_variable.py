@@ -120,8 +120,6 @@ class PatternFlow(Distribution):
     """
 
     states: Tensor
-    limits: Tensor
-    limited: Tensor
     initialised: Tensor
 
     def __init__(self, patterns: Patterns, discrete: Discrete, flow: Flow, *, counts: int) -> None:
@@ -131,8 +129,8 @@ class PatternFlow(Distribution):
         self.numbers = len(discrete.heads) - 1
         self.event_shape = (counts + self.numbers + patterns.flags.shape[-1],)
         self.recipe: dict[str, Any] | None = None
-        for name in ("states", "limits", "limited"):
-            self.register_buffer(name, getattr(patterns, name), persistent=False)
+        for name, table in patterns._asdict().items():
+            self.register_buffer(name, table, persistent=False)
         self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -155,7 +153,7 @@ class PatternFlow(Distribution):
         r"""Return number of the pattern and whole numbers of rows (\*B, D), the rest, and the context of the rest."""
         check_features(x, self.event_shape[0] if self.event_shape else 0)
         counts, numbers, continuous = x.tensor_split((self.counts, self.counts + self.numbers), -1)
-        patterns = Patterns(self.states, self.states, self.states, self.limits, self.limited)
+        patterns = Patterns(*(self.get_buffer(name) for name in Patterns._fields))
         pattern = patterns.index_of(counts, continuous)
         discrete = torch.cat([pattern.unsqueeze(-1), numbers], -1)
         return discrete, continuous, self._given(discrete, context)
