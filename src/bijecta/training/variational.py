@@ -228,7 +228,8 @@ def _measured(
 ) -> VariationalResult:
     """Judge the fitted flow by draws that chose nothing."""
     device = next(flow.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
+    # Another seed than the one that judged the epochs: those draws chose the best one.
+    generator = torch.Generator(device).manual_seed((seed + 2**32) % 2**63)
     found = sample_importance(flow, log_density, 1, draws=_FINAL_DRAWS, generator=generator)
     fraction = found.effective_sample_size / _FINAL_DRAWS
     return VariationalResult(ended, history, fraction, found.log_evidence, found.log_evidence_error, found.tail_shape)
