@@ -244,7 +244,8 @@ def _mass_map(shape: Mapping[str, Any], name: str, stable: float, daughters: lis
         if shape["kind"] in _SHAPES:
             return _SHAPES[shape["kind"]](**options), [name]
         if shape["kind"] == "excess":
-            return MassExcess(stable, len(daughters)), [name, *daughters]
+            # Without daughters as columns it is a logarithm, which exporters understand better than empty slices.
+            return (MassExcess(stable, len(daughters)) if daughters else Log(stable)), [name, *daughters]
     except TypeError as error:
         raise InputError(f"{name}: {error}.") from error
     raise InputError(f"{name}: expected kind to be excess or one of {', '.join(_SHAPES)}; got {shape['kind']!r}.")
