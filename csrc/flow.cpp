@@ -180,9 +180,7 @@ template <class T> struct Factors {
         const auto to = [&](int number) { return static_cast<T*>(program.gradient(step.tensors[number])); };
         T *to_lower = to(0), *to_upper = to(1), *to_diagonal = to(2), *to_bias = to(3);
         std::vector<T> sums(n * n);
-        std::fill_n(to_lower, n * n, T(0));
-        std::fill_n(to_upper, n * n, T(0));
-        std::copy_n(bias_gradient.data(), n, to_bias);
+        for (int64_t o = 0; o < n; ++o) to_bias[o] += bias_gradient[o];
         for (int64_t o = 0; o < n; ++o) {
             const int64_t i = step.inputs[o];
             const T* g = &gradient[o * n];
@@ -195,8 +193,8 @@ template <class T> struct Factors {
             }
         }
         for (int64_t i = 0; i < n; ++i) {
-            to_diagonal[i] = sums[i * n + i] * upper[i * n + i] + g_ladj;
-            for (int64_t j = i + 1; j < n; ++j) to_upper[i * n + j] = sums[i * n + j];
+            to_diagonal[i] += sums[i * n + i] * upper[i * n + i] + g_ladj;
+            for (int64_t j = i + 1; j < n; ++j) to_upper[i * n + j] += sums[i * n + j];
         }
     }
 
@@ -453,7 +451,7 @@ template <class T> struct Prepared {
         for (int64_t i = 0; step.kind == act_norm && i < 2 * features; ++i) {
             T total = 0;
             for (const T* part : sums) total += part[i];
-            static_cast<T*>(program.gradient(step.tensors[i / features]))[i % features] = total;
+            static_cast<T*>(program.gradient(step.tensors[i / features]))[i % features] += total;
         }
     }
 };
@@ -565,7 +563,7 @@ template <class T> void inverse(const Program& program, const T* z, const T* con
     });
 }
 
-// Gradients of sum(g_z z) + sum(g_ladj ladj); `keep` is what `forward` left. g_x and g_context are null where not wanted.
+// Gradients of sum(g_z z) + sum(g_ladj ladj): those of tensors are added to what is there; `keep` is what `forward` left. g_x and g_context are null where not wanted.
 template <class T>
 void gradient(const Program& program, T* keep, const T* g_z, const T* g_ladj, T* g_x, T* g_context) {
     Chain<T> chain(program, Direction::gradient);

@@ -109,27 +109,25 @@ template <class T> struct PackedLayer {
             for (int64_t k = 0; to && k < in; ++k) {
                 T total = 0;
                 if (k < seen(o)) for (const T* part : sums) total += part[o * stride + k];
-                to_row[column(k)] = total;
+                to_row[column(k)] += total;
             }
             if (!to_bias) continue;
             T total = 0;
             for (const T* part : sums) total += part[round_up(out, panel) * stride + o];
-            to_bias[row(o)] = total;
+            to_bias[row(o)] += total;
         }
     }
 
     void write_in_place(const std::vector<T*>& sums) const {
         T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
         for (const T* part : sums) {
-            const bool add = part != sums.front();
-            for (int64_t o = 0; to && o < out; ++o) add_row(part + o * stride, in, to + o * in, add);
-            if (to_bias) add_row(part + round_up(out, panel) * stride, out, to_bias, add);
+            for (int64_t o = 0; to && o < out; ++o) add_row(part + o * stride, in, to + o * in);
+            if (to_bias) add_row(part + round_up(out, panel) * stride, out, to_bias);
         }
     }
 
-    static void add_row(const T* from, int64_t count, T* to, bool add) {
-        if (!add) std::copy_n(from, count, to);
-        else for (int64_t k = 0; k < count; ++k) to[k] += from[k];
+    static void add_row(const T* from, int64_t count, T* to) {
+        for (int64_t k = 0; k < count; ++k) to[k] += from[k];
     }
 };
 

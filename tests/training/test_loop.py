@@ -374,7 +374,7 @@ class TestResume:
 
 def test_average_of_constant_weights_is_constant_and_swap_is_its_own_inverse() -> None:
     module = torch.nn.Linear(3, 2)
-    average = WeightAverage(module, 0.9)
+    average = WeightAverage(list(module.parameters()), 0.9)
     start = [p.detach().clone() for p in module.parameters()]
     average.update()
     torch.testing.assert_close(average.average, start)

@@ -35,10 +35,14 @@ class NativeChain:
     """The program of a chain, kept from call to call as long as it still describes the chain.
 
     It is no part of a model: a copied or unpickled chain begins without one.
+
+    Attributes:
+        anchor: set by a training step that wants gradients of parameters added to their ``.grad``, past the graph.
     """
 
     def __init__(self) -> None:
         self.description: _Description | None = None
+        self.anchor: Tensor | None = None
 
     def __reduce__(self) -> tuple[type["NativeChain"], tuple[()]]:
         return NativeChain, ()
@@ -51,7 +55,7 @@ class NativeChain:
         if found is None or found.program is None:
             return None
         context = context if found.program.contexts else None
-        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain)
+        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain, self.anchor)
 
     def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> chain.Pair | None:
         """Map latent to data natively; None where that is not possible."""

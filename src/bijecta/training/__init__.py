@@ -5,6 +5,7 @@ from bijecta.training.continuous import flow_matching, regularised_nll
 from bijecta.training.logging import hooks, to_jsonl, to_tensorboard
 from bijecta.training.loop import FitResult, Progress, fit
 from bijecta.training.losses import Batch, Loss, nll, reverse_kl
+from bijecta.training.step import TrainingStep
 from bijecta.training.variational import (
     VariationalProgress,
     VariationalResult,
@@ -26,6 +27,7 @@ __all__ = [
     "ImportanceSample",
     "Loss",
     "Progress",
+    "TrainingStep",
     "VariationalProgress",
     "VariationalResult",
     "effective_sample_size",

@@ -1,23 +1,24 @@
 """The moving average of the weights."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 
 class WeightAverage:
-    r"""Keep an exponential moving average of a module's weights: :math:`\bar w \leftarrow d\,\bar w + (1-d)\,w`.
+    r"""Keep an exponential moving average of weights: :math:`\bar w \leftarrow d\,\bar w + (1-d)\,w`.
 
     The decay grows from 0.1 to its value, so that the first weights do not linger. Averaged weights are smoother than
     the last ones of a noisy optimiser and usually better.
 
     Args:
-        module: whose weights to follow.
+        weights: what to follow.
         decay: d, between 0 (the average is the weights themselves) and 1.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.weights = [p for p in module.parameters() if p.requires_grad]
+    def __init__(self, weights: Sequence[nn.Parameter], decay: float) -> None:
+        self.decay, self.steps, self.weights = decay, 0, weights
         self.average = [p.detach().clone() for p in self.weights]
 
     @torch.no_grad()
@@ -29,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the module's weights with their average; called twice, nothing changes."""
+        """Exchange the weights with their average; called twice, nothing changes."""
         for weight, average in zip(self.weights, self.average, strict=True):
             kept = weight.detach().clone()
             weight.copy_(average)

@@ -13,12 +13,13 @@ from torch.optim import Optimizer
 from bijecta.data.files import write_atomically
 from bijecta.errors import FileFormatError, InputError
 
-FORMAT = "bijecta-checkpoint-1"
+FORMAT = "bijecta-checkpoint-2"
 
 
 def write_checkpoint(path: str | os.PathLike[str], tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Write tensors and a JSON record into one file, completely or not at all."""
-    data = save({name: t.detach().contiguous() for name, t in tensors.items()}, {FORMAT: json.dumps(record)})
+    # Copies: the weights of a run are views of one piece of memory, which safetensors refuses.
+    data = save({name: t.detach().clone().contiguous() for name, t in tensors.items()}, {FORMAT: json.dumps(record)})
     write_atomically(path, lambda file: file.write(data))
 
 

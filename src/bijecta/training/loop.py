@@ -24,11 +24,12 @@ from bijecta.training.checkpoint import (
     same_run,
     write_checkpoint,
 )
-from bijecta.training.config import OPTIMISERS, FitConfig
+from bijecta.training.config import FitConfig
 from bijecta.training.distributed import Team, join
 from bijecta.training.divergence import explain_divergence
 from bijecta.training.losses import Loss, nll
 from bijecta.training.rows import Rows, read_rows
+from bijecta.training.step import TrainingStep
 from bijecta.training.streamed import StreamedRows, TrainingStream, read_stream
 
 CHECKPOINT_SECONDS = 2.0  # between two checkpoints, so that short epochs do not wait for the disk
@@ -131,12 +132,12 @@ def fit(
     rows = read_stream(flow, x, context, weight) if stream else read_rows(flow, x, context, weight, virtual)
     team = join(rows.device)
     run = _Run(flow, rows, config, loss, team)
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.resume(checkpoint)
-    else:
-        run.judge_start()
-    stopped = team.agree(run.stop_reason())
     try:
+        if checkpoint is not None and Path(checkpoint).exists():
+            run.resume(checkpoint)
+        else:
+            run.judge_start()
+        stopped = team.agree(run.stop_reason())
         while not stopped:
             progress = run.epoch()
             enough = team.leads and on_epoch is not None and on_epoch(progress)
@@ -144,9 +145,11 @@ def fit(
             due = stopped or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS
             if checkpoint is not None and team.leads and due:
                 run.save(checkpoint)
+        return run.finish(stopped)
     except KeyboardInterrupt:
-        stopped = "interrupted"
-    return run.finish(stopped)
+        return run.finish("interrupted")
+    finally:
+        run.optimisation.release()
 
 
 class _Run:
@@ -170,9 +173,16 @@ class _Run:
             with _seeded(config.seed, self.rows):
                 flow.initialise(start.x, start.context)
         team.begin_alike(flow)
-        self.average = WeightAverage(flow, config.ema)
-        make = OPTIMISERS[config.optimiser]
-        self.optimiser = make(self.average.weights, lr=self.learning_rate, weight_decay=config.weight_decay)
+        self.optimisation = TrainingStep(
+            flow,
+            loss=loss,
+            optimiser=config.optimiser,
+            learning_rate=self.learning_rate,
+            weight_decay=config.weight_decay,
+            gradient_clip=config.gradient_clip,
+        )
+        self.weights, self.optimiser = self.optimisation.weights.values, self.optimisation.optimiser
+        self.average = WeightAverage(self.weights, config.ema)
         self.history: list[Progress] = []
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
@@ -200,14 +210,11 @@ class _Run:
 
     def _take_step(self, rows: Rows) -> Tensor:
         rate = self.learning_rate * self._schedule()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimisation.set_learning_rate(rate)
         share, fraction = self.team.share(rows)
-        loss = self.loss(self.flow, share.as_batch())
-        self.optimiser.zero_grad()
-        loss.backward()
-        loss = self.team.average(loss.detach(), self.average.weights, fraction)
-        norm = torch.nn.utils.clip_grad_norm_(self.average.weights, self.config.gradient_clip)
+        loss = self.optimisation.differentiate(share.as_batch())
+        loss = self.team.average(loss, self.weights, fraction)
+        norm = self.optimisation.clip()
         if not bool((loss + norm).isfinite()):
             self._diverged(loss, rows, rate)
         self.optimiser.step()
@@ -278,9 +285,8 @@ class _Run:
 
     @torch.no_grad()
     def _restore_best(self) -> None:
-        for weight, best in zip(self.average.weights, self.best, strict=True):
+        for weight, best in zip(self.weights, self.best, strict=True):
             weight.copy_(best)
-            weight.grad = None
         self.flow.eval()
 
     def _diverged(self, loss: Tensor, rows: Rows, rate: float) -> None:

@@ -98,7 +98,7 @@ class Program:
         native = library()
         if native is None:  # pragma: no cover - `can_run_natively` has looked already
             raise RuntimeError("The native library is gone.")
-        addresses = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+        addresses = _addresses(tensors)
         described = _NativeProgram(
             steps=ctypes.addressof(self._steps),
             n_steps=len(self._steps),
@@ -140,6 +140,10 @@ class Program:
         return ctypes.addressof(array)
 
 
+def _addresses(tensors: Sequence[Tensor | None]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*map(address_of, tensors))
+
+
 def _tensors_of(step: Step) -> list[int]:
     return [*step.tensors, *(n for layer in step.layers for n in (layer.weight, layer.bias) if n >= 0)]
 
@@ -156,9 +160,18 @@ def _describe(settings: SplineSettings) -> NativeSpline:
 
 
 def forward_and_ladj(
-    program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor], plain: Plain
+    program: Program,
+    x: Tensor,
+    context: Tensor | None,
+    tensors: Sequence[Tensor],
+    plain: Plain,
+    anchor: Tensor | None = None,
 ) -> Pair | None:
     """Map data to latent natively, where that is possible; `can_run_natively` has said yes.
+
+    With an ``anchor``, any leaf that requires a gradient, those of the parameters do not pass through the graph: the
+    backward pass adds them to ``.grad``, which all parameters have. A training step asks for that; it saves more time
+    than the mathematics of a small flow takes.
 
     Args:
         program: the chain.
@@ -166,6 +179,7 @@ def forward_and_ladj(
         context: contexts of shape (*B, C).
         tensors: parameters and buffers, in the order of the program's numbers.
         plain: the same map by tensor operations, of x and context: what is differentiated twice.
+        anchor: stands for all parameters in the graph; None for the parameters themselves.
 
     Returns:
         z (*B, D) and ladj (*B,); None where the plain version has to do it.
@@ -178,6 +192,9 @@ def forward_and_ladj(
     """
     if not _fits(program, x, context, tensors):
         return None
+    if torch.is_grad_enabled() and anchor is not None:
+        z, ladj = _AccumulatingChain.apply(program, x, context, anchor, tensors)
+        return z, ladj
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors, *([] if context is None else [context]))):
         z, ladj = _NativeChain.apply(program, plain, x, context, *tensors)
         return z, ladj
@@ -250,6 +267,28 @@ class _NativeChain(torch.autograd.Function):
         return None, None, *_differentiate(ctx.program, (x, context, *tensors), keep, wanted, gradients)
 
 
+class _AccumulatingChain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, program: Program, x: Tensor, context: Tensor | None, _: Tensor, tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        keep = x.new_empty(program.call("chain_keeps", x.numel() // program.features, tensors))
+        ctx.save_for_backward(x, context, keep)
+        ctx.program, ctx.tensors = program, tensors
+        ctx.set_materialize_grads(False)
+        return _map(program, "forward", x, context, tensors, keep)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        x, context, keep = ctx.saved_tensors
+        sums = [tensor.grad if tensor.requires_grad else None for tensor in ctx.tensors]
+        wanted = ctx.needs_input_grad[1:3]
+        first = 0 if any(wanted) else ctx.program.first([part is not None for part in sums])
+        inputs = (x, context, *ctx.tensors)
+        return None, *_pull_back(ctx.program, inputs, keep, wanted, gradients, sums, first), None, None
+
+
 def _differentiate(
     program: Program,
     inputs: tuple[Tensor, ...],
@@ -257,14 +296,30 @@ def _differentiate(
     wanted: Sequence[bool],
     gradients: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
+    x, _, *tensors = inputs
+    # One piece of memory for all: the gradients of parameters lie behind each other.
+    flat = x.new_zeros(sum(tensor.numel() for tensor in tensors))
+    parts = [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+    first = 0 if wanted[0] or wanted[1] else program.first(wanted[2:])
+    g_x, g_context = _pull_back(program, inputs, keep, wanted[:2], gradients, parts, first)
+    return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
+
+
+def _pull_back(
+    program: Program,
+    inputs: tuple[Tensor, ...],
+    keep: Tensor,
+    wanted: Sequence[bool],
+    gradients: tuple[Tensor | None, ...],
+    sums: Sequence[Tensor | None],
+    first: int,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of x and context; add those of the tensors to ``sums``, from the step ``first`` on."""
     x, context, *tensors = inputs
     g_z, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wanted[0] else None
     g_context = torch.empty_like(context, memory_format=torch.contiguous_format) if wanted[1] else None
-    # One piece of memory for all: the gradients of parameters lie behind each other.
-    flat = x.new_empty(sum(tensor.numel() for tensor in tensors))
-    parts = [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
-    addresses = (ctypes.c_void_p * len(parts))(*[part.data_ptr() for part in parts])
+    addresses = _addresses(sums)
     program.call(
         f"chain_gradient{SUFFIX[x.dtype]}",
         x.numel() // program.features,
@@ -274,10 +329,10 @@ def _differentiate(
         g_ladj,
         g_x,
         g_context,
-        first=0 if wanted[0] or wanted[1] else program.first(wanted[2:]),
+        first=first,
         gradients=ctypes.addressof(addresses),
     )
-    return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
+    return g_x, g_context
 
 
 def _differentiate_plainly(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 2
+INTERFACE = 3
 FOLDER = Path(__file__).parent / "build"
 
 
