@@ -254,8 +254,8 @@ def _translated(
             raise InputError(f"The {names[1]} of this flow can't be exported: {cause}.") from error
     content = onnx_bytes(program, inputs, given, names[1], properties)
     found = run_onnx(content, inputs)
-    error = torch.where(found == expected, 0.0, (found - expected).abs() / (1.0 + expected.abs()))
-    return content, given, names[1], float(error.max())
+    difference = torch.where(found == expected, 0.0, (found - expected).abs() / (1.0 + expected.abs()))
+    return content, given, names[1], float(difference.max())
 
 
 def _written(
