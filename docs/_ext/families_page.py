@@ -94,4 +94,6 @@ def _flow(name: str) -> torch.nn.Module:
     parameters = inspect.signature(RECIPES[name]).parameters
     schema = {"columns": [{"name": name, "kind": "real"} for name in "abcd"]}
     needed = {"features": 4, "shape": (1, 8, 8), "schema": schema}
-    return build(name, {key: value for key, value in needed.items() if key in parameters})
+    # What has a default needs nothing: the sphere has three columns, and no other number of them.
+    missing = [key for key, parameter in parameters.items() if parameter.default is parameter.empty]
+    return build(name, {key: needed[key] for key in missing})
