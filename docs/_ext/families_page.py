@@ -14,6 +14,8 @@ ONE = "one pass"
 SEARCH = "one search per feature"
 # What a direction costs, by the part that decides it; the first part that a flow contains speaks for it.
 COSTS: list[tuple[type, str, str]] = [
+    (b.TokenAutoregressive, ONE, "one token after the other"),
+    (b.Gaussianise, ONE, SEARCH),
     (b.Continuous, "solve an ODE", "solve an ODE"),
     (b.ResidualBlock, "power series", "fixed point"),
     (b.Planar, ONE, "one search"),
@@ -35,7 +37,7 @@ def families_page() -> str:
         "# Families",
         "",
         "Every recipe is a function of `bijecta.flows`; all of them have `log_prob`, `sample`, `to_latent` and "
-        "`to_data`, take a context, and work for any number of columns from 1. "
+        "`to_data`, take a context, and, but for the sphere, work for any number of columns from 1. "
         "`bijecta recipes NAME` prints the settings of one.",
         "",
         "| recipe | family | density | sampling | log-determinant | `torch.compile`, `torch.export` | ONNX |",

@@ -8,9 +8,9 @@ from prose import escape_prose
 
 import bijecta
 
-ORDER = "flows bijections bijections.univariate distributions training diagnostics diagnostics.plots data persistence "
-ORDER += "estimators hep tuning adapters service functional nets reference errors"
-MODULES = ("bijections.univariate", "diagnostics.plots", "errors")  # shown beside the packages
+ORDER = "flows flows.images bijections bijections.univariate distributions training diagnostics diagnostics.plots "
+ORDER += "data persistence estimators hep tuning adapters service functional nets reference errors"
+MODULES = ("bijections.univariate", "diagnostics.plots", "errors", "flows.images")  # shown beside the packages
 SHELLS = ("app", "cli")  # people use them, nobody imports them
 
 

@@ -38,7 +38,7 @@ def measure(name, folder):
             try:
                 written = export(flow, Path(folder) / f"model.{suffix}", to, what=what)
             except InputError as error:
-                entry[what][to], entry["reason"] = False, str(error).partition(": ")[2]
+                entry[what][to], entry["reason"] = False, str(error).partition(": ")[2] or str(error)
             else:
                 entry[what][to] = all(difference(written, to, flow, name, rows) <= 1e-4 for rows in ROWS)
     return entry

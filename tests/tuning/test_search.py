@@ -65,8 +65,8 @@ def pretend(monkeypatch, losses):
 def test_the_best_is_no_worse_than_the_default_and_is_what_it_says(tmp_path):
     began = time.monotonic()
     state = torch.random.get_rng_state()
-    tuned = tune(ROWS, minutes=0.1, start=TINY, study=tmp_path / "moons.db", seed=3)
-    assert time.monotonic() - began < 120  # of 6; a loaded machine may stand still in between
+    tuned = tune(ROWS, minutes=0.2, start=TINY, study=tmp_path / "moons.db", seed=3)
+    assert time.monotonic() - began < 120  # of 12; a loaded machine may stand still in between
     assert torch.equal(torch.random.get_rng_state(), state)
     assert len(tuned.trials) >= 2
     first = tuned.trials[0].candidate

@@ -180,6 +180,10 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
         line = len(self.schema_.columns) == 1 and self.schema_.columns[0].kind != "periodic"
         return line and isinstance(self.flow_, Flow) and isinstance(self.flow_.base, Normal)
 
+    def _has_latent(self) -> bool:
+        """Tell whether one set of latents stands for all rows: not if y is discrete, or the base depends on X."""
+        return isinstance(self.flow_, Flow) and not self.flow_.base.context
+
     def _latents(self) -> tuple[Tensor, Tensor]:
         """Return latents (S, D) with weights (S,) that stand for the base, the same for every row."""
         outputs = len(self.schema_.columns)
@@ -188,7 +192,7 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
             weight = (-0.5 * line.square()).exp()
             return line[:, None], weight / weight.sum()
         even = torch.full((POINTS,), 1 / POINTS, dtype=torch.float64)
-        if isinstance(self.flow_, Flow) and not isinstance(self.flow_.base, Normal):
+        if self._has_latent() and not isinstance(self.flow_.base, Normal):
             return self.flow_.base.sample(POINTS, generator=self._generator(0)).cpu(), even
         sobol = torch.quasirandom.SobolEngine(outputs, scramble=True, seed=0).draw(POINTS, dtype=torch.float64)
         return torch.special.ndtri(sobol.clamp(1e-9, 1 - 1e-9)), even
@@ -198,7 +202,7 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
 
         def outcomes(rows: Tensor) -> Tensor:
             shape = (len(latents), len(rows), -1)
-            if not isinstance(self.flow_, Flow):  # discrete outputs have no latent
+            if not self._has_latent():
                 return reduce(self.flow_.sample(len(latents), rows))
             return reduce(self.flow_.to_data(latents.to(rows)[:, None].expand(shape), rows.expand(shape)))
 

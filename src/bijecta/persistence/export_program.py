@@ -16,6 +16,7 @@ from bijecta.bijections import (
     Bernstein,
     BlockAutoregressive,
     Continuous,
+    Gaussianise,
     NeuralMonotone,
     ResidualBlock,
     SumOfSquares,
@@ -47,7 +48,15 @@ RANDOM = (
     "above 16 features it is an estimate that draws random numbers. What a cnf with fixed steps does to noise, "
     "what='to_data', can be exported"
 )
-_SEARCHED = (Bernstein, BlockAutoregressive, NeuralMonotone, ResidualBlock, SumOfSquares, UnconstrainedMonotone)
+_SEARCHED = (
+    Bernstein,
+    BlockAutoregressive,
+    Gaussianise,
+    NeuralMonotone,
+    ResidualBlock,
+    SumOfSquares,
+    UnconstrainedMonotone,
+)
 
 
 class Traced(NamedTuple):
@@ -207,7 +216,7 @@ def noise_kinds(base: Distribution) -> list[str]:
             return [kind for part in base.parts for kind in noise_kinds(part)]
     raise InputError(
         f"Samples of {type(base).__name__} are not a function of normal and uniform numbers, as many for every row. "
-        "Export what='to_data' and draw z from that base yourself: the file says which it is."
+        "Export what='to_data', and draw z from that base yourself; the file says which it is."
     )
 
 
