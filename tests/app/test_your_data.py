@@ -16,7 +16,7 @@ from bijecta.app.fitted import Fitted
 from bijecta.app.messages import Message
 from bijecta.app.registry import Tab
 from bijecta.app.table_lesson import TableLesson, TableSettings, baseline_nll
-from bijecta.app.table_runs import TableTrainer
+from bijecta.app.table_runs import FitTrainer
 from bijecta.app.table_worker import rows_from_wire, rows_to_wire
 from bijecta.app.tables import Wishes, example_table, inspect, plain_words, read_upload, repaired
 from bijecta.app.views import your_data
@@ -169,14 +169,14 @@ def test_a_process_ends_with_its_tab_and_many_are_refused(monkeypatch):
     monkeypatch.setattr(table_runs, "GRACE_SECONDS", 0.1)
     inspection = inspect(example_table(20_000), Wishes())  # more than fits into a pipe
     settings = TableSettings(inspection.schema.to_json(), epochs=10_000)
-    tab = Tab()
-    trainer = TableTrainer(settings, inspection.schema.matrix(inspection.table), tab)
+    record, tab = {"settings": settings.to_json(), **rows_to_wire(inspection.schema.matrix(inspection.table))}, Tab()
+    trainer = FitTrainer("table_worker", record, tab)
     monkeypatch.setattr(table_runs, "MOST_AT_ONCE", 1)
     with pytest.raises(InputError, match="open on this server"):
-        TableTrainer(settings, np.zeros((2, 6)), Tab())
+        FitTrainer("table_worker", record, Tab())
     tab.departed = time.monotonic()
     wait_for(lambda: trainer.process.poll() is not None)
-    wait_for(lambda: trainer.state == "failed")
+    wait_until_final(trainer)  # made to end, or ended by itself in time
 
 
 # ---------------------------------------------------------------- the page

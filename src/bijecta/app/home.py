@@ -5,7 +5,7 @@ import streamlit as st
 from PIL import Image
 
 from bijecta.app.colours import VIRIDIS
-from bijecta.app.views import compare, lab, learn, your_data
+from bijecta.app.views import compare, events, lab, learn, your_data
 
 # The canvas is the page: it gets the room that Streamlit leaves above and beside it.
 STYLE = """<style>
@@ -22,6 +22,7 @@ def show() -> None:
         st.Page(lab.page, title="Lab", icon=":material/science:", url_path="lab", default=True),
         st.Page(compare.page, title="Compare", icon=":material/compare:", url_path="compare"),
         st.Page(your_data.page, title="Your data", icon=":material/table:", url_path="your-data"),
+        st.Page(events.page, title="Events", icon=":material/flare:", url_path="events"),
         st.Page(learn.page, title="Learn", icon=":material/school:", url_path="learn"),
     ]
     st.navigation(pages, position="top").run()

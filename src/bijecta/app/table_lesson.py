@@ -1,33 +1,26 @@
 """A run of `fit` on a table: it trains, says how far it is, and afterwards answers questions about the flow."""
 
-import logging
-import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from bijecta.app.curves import Curves
+from bijecta.app.fit_lesson import Answer, FitLesson
 from bijecta.app.messages import Array, Message
-from bijecta.app.pace import Command, Pace
+from bijecta.app.pace import Command
 from bijecta.data import Schema, split_rows
 from bijecta.data.rows import Rows
 from bijecta.diagnostics import gaussian_nll
 from bijecta.distributions import Distribution
-from bijecta.errors import BijectaError, InputError
+from bijecta.errors import InputError
 from bijecta.flows import choose_recipe, table
 from bijecta.flows.automatic import AUTO, Choice
-from bijecta.persistence import save
 from bijecta.persistence.tabular import draw, log_prob, parameter_count
-from bijecta.training import Batch, FitConfig, Progress, fit, nll
+from bijecta.training import FitConfig
 
 TEST_SHARE = 0.15
-FRAME_SECONDS = 0.2
 LARGEST_SAMPLE = 100_000
 
 
@@ -52,7 +45,7 @@ class TableSettings:
         return {**vars(self), "schema": dict(self.schema)}
 
 
-class TableLesson:
+class TableLesson(FitLesson):
     """One run on a table.
 
     Args:
@@ -62,26 +55,11 @@ class TableLesson:
     """
 
     def __init__(self, settings: TableSettings, rows: Array, publish: Callable[[Message], None]) -> None:
-        self.settings, self.rows, self.send = settings, rows, publish
+        super().__init__(publish)
+        self.settings, self.rows = settings, rows
         self.schema = Schema.from_json(dict(settings.schema))
-        self.pace, self.curves = Pace(), Curves()
-        self.facts: dict[str, Any] = {}
-        self.frames, self.due = 0, 0.0
-        self.flow: Distribution
 
-    def run(self) -> None:
-        """Go through the whole run; then answer until told to close."""
-        try:
-            self._train()
-        except BijectaError as error:
-            self._publish("failed", str(error))
-        except Exception as error:  # whatever it is, the page says so and does not wait for ever
-            logging.getLogger(__name__).exception("A fit of a table failed")
-            self._publish("failed", f"Something broke ({type(error).__name__}: {error}). Try other settings.")
-        while not self.pace.closed:
-            self._attend(3600.0)
-
-    def _train(self) -> None:
+    def train(self) -> str:
         settings = self.settings
         choice = Choice(settings.recipe, {}, ())
         if settings.recipe == AUTO:
@@ -90,71 +68,22 @@ class TableLesson:
         self.flow = table(settings.schema, recipe=choice.recipe, arguments=choice.arguments)
         train, test = split_rows(len(self.rows), TEST_SHARE, settings.seed)
         self.facts = {"recipe": choice.recipe, "reasons": choice.reasons, "parameters": parameter_count(self.flow)}
-        self.config = FitConfig(epochs=settings.epochs, seed=settings.seed)
-        self._publish("running")
-        result = fit(
-            self.flow, self.rows[train], config=self.config, loss=self._watched_nll, on_epoch=self._after_epoch
-        )
+        state = self.fit(self.rows[train], config=FitConfig(epochs=settings.epochs, seed=settings.seed))
         self.facts |= _measure(self.flow, self.schema, self.rows[train], self.rows[test], settings.seed)
-        self._publish("stopped" if result.stopped == "interrupted" else "done")
+        return state
 
-    def _watched_nll(self, flow: Distribution, batch: Batch) -> Tensor:
-        """Be `nll`, and use the moment between two steps of the training."""
-        if not flow.training:
-            return nll(flow, batch)
-        self.curves.start(batch.size, round(len(self.rows) * (1 - TEST_SHARE)), self.config)
-        self._attend(0.0)
-        if self.pace.stopped:
-            raise KeyboardInterrupt  # `fit` ends with the best weights, as for Ctrl-C
-        loss = nll(flow, batch)
-        self.curves.add_step(float(loss.detach()), self.pace.seconds_waited)
-        if time.monotonic() >= self.due:
-            self._publish("running")
-        return loss
-
-    def _after_epoch(self, progress: Progress) -> None:
-        self.curves.add_epoch(progress)
-
-    def _attend(self, seconds: float) -> None:
-        """Obey commands and answer questions."""
-        self.pace.listen(self.curves.step, seconds)
-        while self.pace.questions:
-            self._reply(self.pace.questions.pop(0))
-
-    def _reply(self, question: Command) -> None:
-        header, arrays = {}, {}
-        try:
-            if "test_nll" not in self.facts:
-                raise InputError("This fit has no result yet. Wait until it has ended.")
-            arrays = self._answer(question)
-        except (BijectaError, ValueError, TypeError, KeyError, OSError) as error:
-            header = {"error": str(error)}
-        self.send(Message({"kind": "answer", "id": question.get("id"), **header}, arrays))
-
-    def _answer(self, question: Command) -> dict[str, Array]:
+    def answer(self, question: Command) -> Answer:
         match question.get("ask"):
             case "samples":
                 count = min(int(question["count"]), LARGEST_SAMPLE)
-                return {"samples": draw(self.flow, count, None, int(question.get("seed", 0)))}
+                return {}, {"samples": draw(self.flow, count, None, int(question.get("seed", 0)))}
             case "scores":
-                return {"scores": log_prob(self.flow, Rows(self.rows), self.settings.seed)}
+                return {}, {"scores": log_prob(self.flow, Rows(self.rows), self.settings.seed)}
             case "model":
-                return {"file": self._file()}
+                facts = {"schema": self.schema.to_json(), "context": [], "settings": self.settings.to_json()}
+                return {}, {"file": self.file({**facts, **self.facts})}
             case other:
                 raise InputError(f"A fit of a table answers samples, scores and model; asked was {other!r}.")
-
-    def _file(self) -> Array:
-        metadata = {"schema": self.schema.to_json(), "context": [], "settings": self.settings.to_json(), **self.facts}
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.safetensors"
-            save(self.flow, path, metadata=metadata)
-            return np.frombuffer(path.read_bytes(), np.uint8)
-
-    def _publish(self, state: str, message: str = "") -> None:
-        self.frames += 1
-        self.due = time.monotonic() + FRAME_SECONDS
-        header = {"kind": "frame", "number": self.frames, "state": state, "message": message}
-        self.send(Message({**header, **self.curves.facts(), **self.facts}))
 
 
 def _measure(flow: Distribution, schema: Schema, train: Array, test: Array, seed: int) -> dict[str, Any]:

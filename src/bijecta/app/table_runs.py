@@ -1,4 +1,4 @@
-"""Fits of tables as the page sees them: each in a process of its own, which ends with its tab."""
+"""Fits of tables and events as the page sees them: each in a process of its own, which ends with its tab."""
 
 import json
 import queue
@@ -8,43 +8,43 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any
 
-from bijecta.app.messages import Array, read_message
+from bijecta.app.messages import read_message
 from bijecta.app.registry import GRACE_SECONDS, Tab
-from bijecta.app.table_lesson import TableSettings
-from bijecta.app.table_worker import rows_to_wire
 from bijecta.app.trainer import PATIENCE, Trainer, launch, retire
 from bijecta.errors import InputError
 
 MOST_AT_ONCE = 6
 CLOSED = "This fit was closed. Press Fit to start it again."
-_FITS: "set[TableTrainer]" = set()
+_FITS: "set[FitTrainer]" = set()
 
 
-class TableTrainer(Trainer):
-    """A fit of a table in a process of its own.
+class FitTrainer(Trainer):
+    """A fit in a process of its own.
 
     Args:
-        settings: of the fit.
-        rows: of shape (N, D), in the order of the schema.
+        worker: module of the process.
+        record: what its first line says: the settings, and what else it needs.
         tab: whose it is; when that has gone, the process ends.
 
     Raises:
         InputError: too many fits are open on this server.
     """
 
-    def __init__(self, settings: TableSettings, rows: Array, tab: Tab) -> None:
+    def __init__(self, worker: str, record: Mapping[str, Any], tab: Tab) -> None:
         super().__init__()
         if len(_FITS) >= MOST_AT_ONCE:
             raise InputError(f"{MOST_AT_ONCE} fits are open on this server already. Close another tab, then press Fit.")
-        self.process, self.tab = launch("table_worker"), tab
+        self.process, self.tab = launch(worker), tab
         self.lines: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
-        self.lines.put({"settings": settings.to_json(), **rows_to_wire(rows)})
+        self.lines.put(record)
         _FITS.add(self)
         for work in (self._write, self._read, self._end_with_tab):
-            threading.Thread(target=work, daemon=True, name="bijecta table").start()
+            threading.Thread(target=work, daemon=True, name="bijecta fit").start()
 
     def command(self, what: Mapping[str, Any]) -> None:
         self.lines.put(what)
+        if self.process.poll() is not None:  # nobody will answer
+            self.end_with(CLOSED)
 
     def close(self) -> None:
         self.lines.put(None)

@@ -10,7 +10,8 @@ from bijecta.app.charts import curves_chart, show_chart
 from bijecta.app.controls import recipes_of_the_plane
 from bijecta.app.fitted import Fitted
 from bijecta.app.table_lesson import TableSettings
-from bijecta.app.table_runs import TableTrainer
+from bijecta.app.table_runs import FitTrainer
+from bijecta.app.table_worker import rows_to_wire
 from bijecta.app.tables import (
     FORMATS,
     LEAST_ROWS,
@@ -218,8 +219,9 @@ def _fit(inspection: Inspection, settings: TableSettings) -> None:
     if FITTED in st.session_state:
         st.session_state.pop(FITTED).trainer.close()
     try:
-        rows = inspection.schema.matrix(inspection.table)
-        st.session_state[FITTED] = Fitted(settings, inspection, TableTrainer(settings, rows, this_tab()))
+        rows = rows_to_wire(inspection.schema.matrix(inspection.table))
+        trainer = FitTrainer("table_worker", {"settings": settings.to_json(), **rows}, this_tab())
+        st.session_state[FITTED] = Fitted(settings, inspection, trainer)
     except BijectaError as error:
         st.error(_quoted(str(error)), icon=":material/error:")
 
