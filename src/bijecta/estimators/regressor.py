@@ -180,9 +180,9 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
         line = len(self.schema_.columns) == 1 and self.schema_.columns[0].kind != "periodic"
         return line and isinstance(self.flow_, Flow) and isinstance(self.flow_.base, Normal)
 
-    def _has_latent(self) -> bool:
-        """Tell whether one set of latents stands for all rows: not if y is discrete, or the base depends on X."""
-        return isinstance(self.flow_, Flow) and not self.flow_.base.context
+    def _latent_flow(self) -> Flow | None:
+        """Return the flow if one set of latents stands for all rows: not if y is discrete, or the base depends on X."""
+        return self.flow_ if isinstance(self.flow_, Flow) and not self.flow_.base.context else None
 
     def _latents(self) -> tuple[Tensor, Tensor]:
         """Return latents (S, D) with weights (S,) that stand for the base, the same for every row."""
@@ -192,8 +192,9 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
             weight = (-0.5 * line.square()).exp()
             return line[:, None], weight / weight.sum()
         even = torch.full((POINTS,), 1 / POINTS, dtype=torch.float64)
-        if self._has_latent() and not isinstance(self.flow_.base, Normal):
-            return self.flow_.base.sample(POINTS, generator=self._generator(0)).cpu(), even
+        flow = self._latent_flow()
+        if flow is not None and not isinstance(flow.base, Normal):
+            return flow.base.sample(POINTS, generator=self._generator(0)).cpu(), even
         sobol = torch.quasirandom.SobolEngine(outputs, scramble=True, seed=0).draw(POINTS, dtype=torch.float64)
         return torch.special.ndtri(sobol.clamp(1e-9, 1 - 1e-9)), even
 
@@ -202,9 +203,10 @@ class FlowRegressor(MultiOutputMixin, RegressorMixin, FlowEstimator):  # type: i
 
         def outcomes(rows: Tensor) -> Tensor:
             shape = (len(latents), len(rows), -1)
-            if not self._has_latent():
+            flow = self._latent_flow()
+            if flow is None:
                 return reduce(self.flow_.sample(len(latents), rows))
-            return reduce(self.flow_.to_data(latents.to(rows)[:, None].expand(shape), rows.expand(shape)))
+            return reduce(flow.to_data(latents.to(rows)[:, None].expand(shape), rows.expand(shape)))
 
         return self._evaluate(outcomes, self._context(X), points=len(latents))
 
