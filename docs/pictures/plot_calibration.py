@@ -6,6 +6,7 @@ Coverage of credible regions: of those of level 0.5, half should contain the tru
 two are the same, with samples made too narrow and too wide.
 """
 
+import matplotlib.pyplot as plt
 import torch
 
 import bijecta
@@ -30,10 +31,13 @@ truths, given = simulate(1_000, 1)
 with torch.no_grad():
     samples = flow.sample(200, given)
 centre = samples.mean(0)
-plot_coverage(
+figure = plot_coverage(
     {
         "the flow": tarp(samples, truths),
         "half as wide": tarp(centre + (samples - centre) / 2, truths),
         "twice as wide": tarp(centre + (samples - centre) * 2, truths),
     }
 )
+
+plt.figure(figure)  # figures of bijecta belong to nobody until pyplot is told
+plt.show()

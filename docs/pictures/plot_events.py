@@ -8,6 +8,7 @@ against the generator. Below: their ratio, with the statistical error of the gen
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -29,4 +30,7 @@ fit(flow, rows, context=context, config=FitConfig(epochs=15, learning_rate=4e-3)
 generated = truth.coordinates(sample_events(flow, 20_000, {"energy": 80.0}, seed=1))[:, 0]
 reference = truth.coordinates(truth.sample(20_000, energy=80.0, seed=2))[:, 0]
 weight = np.ones(20_000)
-plot_ratio(ratio_panel((generated, weight), (reference, weight)), "cosine of the angle of the μ⁻")
+figure = plot_ratio(ratio_panel((generated, weight), (reference, weight)), "cosine of the angle of the μ⁻")
+
+plt.figure(figure)  # figures of bijecta belong to nobody until pyplot is told
+plt.show()

@@ -6,6 +6,7 @@ A square grid in latent space, and where the inverse of a trained flow puts it. 
 they never cross, for the map is invertible.
 """
 
+import matplotlib.pyplot as plt
 import torch
 
 import bijecta
@@ -14,4 +15,7 @@ from bijecta.diagnostics.plots import plot_grid_warp
 torch.manual_seed(0)
 flow = bijecta.nsf(features=2, layers=4)
 bijecta.fit(flow, bijecta.toy("moons").sample(4_000, 0), config=bijecta.FitConfig(epochs=25))
-plot_grid_warp(flow)
+figure = plot_grid_warp(flow)
+
+plt.figure(figure)  # figures of bijecta belong to nobody until pyplot is told
+plt.show()
