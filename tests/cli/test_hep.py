@@ -215,7 +215,7 @@ def test_conditions_and_models_that_do_not_fit_are_named(bijecta, run, toy_run):
     assert outcome.code == 1
     assert "is no model of events. Make one with: bijecta hep fit" in outcome.words
     outcome = bijecta("hep", "fit", run / "muons.npz", "--out", run / "run", *TINY)
-    assert "holds a run" in outcome.words
+    assert "holds a finished run" in outcome.words
     outcome = bijecta("hep", "fit", run / "muons.npz", "--out", "x", "--resonance", "91", *TINY)
     assert "expected MASS:WIDTH" in outcome.words
     outcome = bijecta("hep", "fit", run / "muons.npz", "--out", "x", "--mass", "mass=gauss:1", *TINY)

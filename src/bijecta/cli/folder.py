@@ -5,10 +5,9 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bijecta.cli.console import as_json
-from bijecta.cli.options import FitOptions
 from bijecta.data import write_atomically
 from bijecta.errors import FileFormatError, InputError
 
@@ -29,7 +28,19 @@ PICTURES = (
 OWN = (MODEL, CHECKPOINT, SETTINGS, METRICS, HISTORY, REPORT, SAMPLES, LATENT, *PICTURES)
 
 
-def refuse_existing(options: FitOptions) -> None:
+class RunOptions(Protocol):
+    """What decides about a run folder: `FitOptions`, or the options of another command that fits."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def resume(self) -> bool: ...
+    @property
+    def force(self) -> bool: ...
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def refuse_existing(options: RunOptions) -> None:
     """Stop before anything else if the folder holds a run that is not to be touched.
 
     Raises:
@@ -44,7 +55,7 @@ def refuse_existing(options: FitOptions) -> None:
     raise InputError(f"{folder} holds {state}. Choose another folder with --out, or replace it with --force.")
 
 
-def claim(options: FitOptions) -> None:
+def claim(options: RunOptions) -> None:
     """Make the folder ready for a run; one that is to be resumed is left as it is."""
     folder = options.folder
     if options.resume and not options.force and (folder / SETTINGS).exists():
@@ -100,7 +111,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def _same_settings(folder: Path, options: FitOptions) -> None:
+def _same_settings(folder: Path, options: RunOptions) -> None:
     there, here = read_json(folder / SETTINGS), as_json(options.to_json())
     differences = [f"{key} (there {there.get(key)}, here {here[key]})" for key in here if there.get(key) != here[key]]
     if differences:

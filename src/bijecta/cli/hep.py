@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bijecta.cli.options import command_of
+from bijecta.cli.options import command_of, resuming
 
 hep = typer.Typer(name="hep", no_args_is_help=True)
 
@@ -61,6 +61,13 @@ class EventFitOptions:
     schema: Annotated[
         Path | None, typer.Option(help="JSON of EventSchema.to_json; for NanoAOD, which does not carry its own.")
     ] = None
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="event_flow; variable_event_flow for particles in varying number; plain_event_flow, momenta as they "
+            "are, to compare with."
+        ),
+    ] = "event_flow"
     tree: Annotated[
         str | None, typer.Option(help='Who decays into whom: [["e-","e+"],["mu-","mu+"]]', metavar="JSON")
     ] = None
@@ -77,26 +84,37 @@ class EventFitOptions:
     ] = None
     set: Annotated[
         list[str],
-        typer.Option(help="A setting of event_flow or the training: layers=4, batch_size=512.", metavar="NAME=VALUE"),
+        typer.Option(help="A setting of the recipe or the training: layers=4, batch_size=512.", metavar="NAME=VALUE"),
     ] = field(default_factory=list)
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the events, at most.")] = 100
     max_seconds: Annotated[float | None, typer.Option(help="Time limit.")] = None
     test_fraction: Annotated[float, typer.Option(help="Events kept for the test.")] = 0.1
     seed: Annotated[int, typer.Option(min=0, help="Of split, weights and order.")] = 0
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the result.")] = False
 
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out
+
     def to_json(self) -> dict[str, Any]:
         """Return what decides the result."""
-        shown = ("out", "force", "json", "quiet")
+        shown = ("out", "resume", "force", "json", "quiet")
         return {name: value for name, value in vars(self).items() if name not in shown}
+
+    def command(self) -> str:
+        """Return the shell command that resumes this run."""
+        return resuming(["bijecta", "hep", "fit", str(self.events)], self)
 
 
 def _fit(options: EventFitOptions) -> None:
     """Fit a flow to events on their exact supports, and write a run folder.
 
-    Events are checked first: what is off its mass shell, for example, is named.
+    Events are checked first: what is off its mass shell, for example, is named. A run that was killed goes on with
+    --resume, bit for bit.
     """
     from bijecta.cli.hep_fitting import run_fit
 
@@ -166,7 +184,7 @@ def export(
 ) -> None:
     """Write events.onnx (latents in, four-momenta out) and log_prob.onnx, for use without bijecta.
 
-    A program in C++ that uses them is in examples/cpp.
+    For models of event_flow. A program in C++ that uses the files is in examples/cpp.
     """
     from bijecta.cli.hep_events import run_export
 

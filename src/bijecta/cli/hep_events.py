@@ -164,7 +164,13 @@ def _events_of(path: Path, reference: Events, seed: int) -> Events:
 
 
 def run_export(path: Path, out: Path) -> None:
-    """Write the two ONNX files of a model."""
+    """Write the two ONNX files of a model; those of other recipes than event_flow are refused."""
+    recipe = (getattr(load_events_model(path), "recipe", None) or {})["name"].partition(":")[2]
+    if recipe != "event_flow":
+        raise InputError(
+            f"{path} was built by {recipe}, and only models of event_flow can be exported: their events are a fixed "
+            "decay chain. Events of any model come from: bijecta hep sample MODEL --out FILE"
+        )
     written = export_events(path, out)
     for finding in dict.fromkeys(str(finding) for each in written for finding in each.findings):
         tell(finding, "yellow")

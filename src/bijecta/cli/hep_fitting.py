@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -21,59 +21,79 @@ from bijecta.cli.options import did_you_mean, split_pairs
 from bijecta.cli.progress import reporting
 from bijecta.cli.settings import convert
 from bijecta.data import split_rows
+from bijecta.distributions import Distribution
 from bijecta.errors import InputError
-from bijecta.flows import Flow
 from bijecta.hep import (
-    EventCoordinates,
     Events,
     EventSchema,
+    PlainCoordinates,
     check_events,
     event_flow,
     measure_coordinates,
+    measure_objects,
+    plain_event_flow,
     read_events,
+    variable_event_flow,
 )
 from bijecta.hep.deployment import training_facts
+from bijecta.hep.event_flow import Coordinates
 from bijecta.persistence import save
 from bijecta.persistence.tabular import parameter_count
 from bijecta.training import FitConfig, FitResult, fit
 
 SHAPES = {"breit_wigner": ("mass", "width"), "power_law": ("power",), "excess": ()}
 FROM_EVENTS = ("coordinates", "return")
+PLAIN, VARIABLE = "plain_event_flow", "variable_event_flow"
+RECIPES: dict[str, Callable[..., Distribution]] = {
+    "event_flow": event_flow,
+    VARIABLE: variable_event_flow,
+    PLAIN: plain_event_flow,
+}
 
 
 @dataclass(frozen=True)
 class Sample:
     """Events to train on and to test on, and the coordinates of both."""
 
-    coordinates: EventCoordinates
+    coordinates: Coordinates
     train: Events
     test: Events
 
 
 def run_fit(options: EventFitOptions) -> None:
     """Fit a flow to events and write the run folder; nothing is written before options and events are sound."""
-    if (options.out / files.MODEL).exists() and not options.force:
-        raise InputError(f"{options.out} holds a run. Choose another folder with --out, or replace it with --force.")
     arguments, config = parse_settings(options)
+    files.refuse_existing(options)
+    if options.resume and not options.force and files.is_finished(options.folder):
+        tell(f"The run in {options.folder} has finished; there is nothing to resume.")
+        return conclude(options, files.read_json(options.folder / files.METRICS))
     sample = read_sample(options)
     torch.manual_seed(options.seed)
-    flow = event_flow(json.dumps(sample.coordinates.to_json()), **arguments)
+    flow = RECIPES[options.recipe](json.dumps(sample.coordinates.to_json()), **arguments)
+    files.claim(options)
     if not options.quiet:
         size = f"{parameter_count(flow):,} parameters, {len(sample.train):,} events, {len(sample.test):,} test events"
-        tell(f"{', '.join(sample.coordinates.columns)}\nevent_flow: {size}, seed {options.seed}", "bold")
-    x, context = sample.coordinates.rows(sample.train)
-    with reporting(config.epochs, quiet=options.quiet) as on_epoch:
-        result = fit(flow, x, context=context, weight=sample.train.weight, config=config, on_epoch=on_epoch)
+        tell(f"{', '.join(sample.coordinates.columns)}\n{options.recipe}: {size}, seed {options.seed}", "bold")
+    result = train(flow, sample, options, config)
     metrics = keep(flow, sample, result, options)
     if result.stopped == "interrupted":
-        tell(f"Interrupted. The best weights so far are in {options.out}.")
+        tell(f"Interrupted. The best weights so far are in {options.folder}. Go on with:\n{options.command()}")
         raise typer.Exit(INTERRUPTED)
-    conclude(options, metrics)
+    (options.folder / files.CHECKPOINT).unlink(missing_ok=True)
+    return conclude(options, metrics)
+
+
+def train(flow: Distribution, sample: Sample, options: EventFitOptions, config: FitConfig) -> FitResult:
+    """Run the training loop, with a checkpoint in the run folder."""
+    (x, context), weight = sample.coordinates.rows(sample.train), sample.train.weight
+    checkpoint = options.folder / files.CHECKPOINT
+    with reporting(config.epochs, quiet=options.quiet) as on_epoch:
+        return fit(flow, x, context=context, weight=weight, config=config, on_epoch=on_epoch, checkpoint=checkpoint)
 
 
 def parse_settings(options: EventFitOptions) -> tuple[dict[str, Any], FitConfig]:
-    """Sort the words of --set into arguments of event_flow and settings of the training."""
-    training, recipe = get_type_hints(FitConfig), recipe_types()
+    """Sort the words of --set into arguments of the recipe and settings of the training."""
+    training, recipe = get_type_hints(FitConfig), recipe_types(options.recipe)
     arguments: dict[str, Any] = {}
     settings: dict[str, Any] = {
         "epochs": options.epochs,
@@ -97,9 +117,14 @@ def parse_settings(options: EventFitOptions) -> tuple[dict[str, Any], FitConfig]
         raise typer.BadParameter(str(error)) from error
 
 
-def recipe_types() -> dict[str, Any]:
-    """Return the arguments of event_flow that a user may set, with their types."""
-    hints = get_type_hints(inspect.unwrap(event_flow))
+def recipe_types(name: str) -> dict[str, Any]:
+    """Return the arguments of a recipe that a user may set, with their types."""
+    if name not in RECIPES:
+        raise typer.BadParameter(
+            f"there is no recipe {name!r} of events.{did_you_mean(name, RECIPES)} There are {', '.join(RECIPES)}.",
+            param_hint="--recipe",
+        )
+    hints = get_type_hints(inspect.unwrap(RECIPES[name]))
     return {name: kind for name, kind in hints.items() if name not in FROM_EVENTS}
 
 
@@ -114,10 +139,28 @@ def read_sample(options: EventFitOptions) -> Sample:
             f"expected between 0 and 1, got {options.test_fraction}.", param_hint="--test-fraction"
         )
     events = read_events(options.events, schema=None if options.schema is None else read_schema(options.schema))
-    refuse_unsound(events, quiet=options.quiet)
-    coordinates = measure_coordinates(events, **read_shapes(options))
+    refuse_unsound(events, options)
+    coordinates = choose_coordinates(events, options)
     train, test = split_rows(len(events), options.test_fraction, options.seed)
     return Sample(coordinates, events.take(train), events.take(test))
+
+
+def choose_coordinates(events: Events, options: EventFitOptions) -> Coordinates:
+    """Choose the coordinates that the recipe needs, by looking at the events."""
+    shapes = read_shapes(options)
+    if options.recipe == VARIABLE:
+        return measure_objects(events, **shapes)
+    if events.schema.variable:
+        names = ", ".join(group.name for group in events.schema.variable)
+        raise InputError(f"The number of {names} varies from event to event. Fit them with --recipe {VARIABLE}.")
+    if options.recipe == PLAIN:
+        if any(shapes.values()):
+            raise typer.BadParameter(
+                f"{PLAIN} takes the momenta as they are: leave out --tree, --mass and --resonance.",
+                param_hint="--recipe",
+            )
+        return PlainCoordinates(events.schema)
+    return measure_coordinates(events, **shapes)
 
 
 def read_schema(path: Path) -> EventSchema:
@@ -130,12 +173,13 @@ def read_schema(path: Path) -> EventSchema:
         raise InputError(f"{path}: {error}") from error
 
 
-def refuse_unsound(events: Events, *, quiet: bool) -> None:
+def refuse_unsound(events: Events, options: EventFitOptions) -> None:
     """Print what the checks of events find, and stop at errors.
 
-    Coordinates respect what raw momenta do not vary in, so warnings about that are not shown.
+    Warnings are about directions in which raw momenta do not vary; other coordinates than plain ones respect these.
     """
-    findings = [finding for finding in check_events(events) if finding.severity != "warning"]
+    quiet, plain = options.quiet, options.recipe == PLAIN
+    findings = [finding for finding in check_events(events) if plain or finding.severity != "warning"]
     errors = [finding for finding in findings if finding.severity == "error"]
     for finding in findings:
         if finding.severity == "error" or not quiet:
@@ -177,10 +221,9 @@ def _numbers(words: list[str], option: str) -> list[float]:
         raise typer.BadParameter(f"expected numbers, got {':'.join(words)!r}.", param_hint=option) from error
 
 
-def keep(flow: Flow, sample: Sample, result: FitResult, options: EventFitOptions) -> dict[str, Any]:
+def keep(flow: Distribution, sample: Sample, result: FitResult, options: EventFitOptions) -> dict[str, Any]:
     """Write model, history and metrics."""
     metrics, history = measure(flow, sample, result), epochs_of(result)
-    options.out.mkdir(parents=True, exist_ok=True)
     metadata = {
         "data": options.events.name,
         "settings": options.to_json(),
@@ -190,14 +233,13 @@ def keep(flow: Flow, sample: Sample, result: FitResult, options: EventFitOptions
         **training_facts(sample.coordinates, sample.train),
     }
     save(flow, options.out / files.MODEL, metadata=as_json(metadata))
-    files.write_json(options.out / files.SETTINGS, options.to_json())
     files.write_history(options.out / files.HISTORY, history)
     files.write_json(options.out / files.METRICS, metrics)
     return metrics
 
 
 @torch.no_grad()
-def measure(flow: Flow, sample: Sample, result: FitResult) -> dict[str, Any]:
+def measure(flow: Distribution, sample: Sample, result: FitResult) -> dict[str, Any]:
     """Score the test events: nats per event, with the density per GeV and radian of the coordinates."""
     x, context = sample.coordinates.rows(sample.test)
     loss = weighted_mean(-flow.log_prob(x, context).double().numpy(), sample.test.weight)
@@ -227,9 +269,9 @@ def conclude(options: EventFitOptions, metrics: Mapping[str, Any]) -> None:
     tell(f"{epochs}, {metrics['seconds']:.0f} s ({metrics['stopped']})", "bold")
     if not options.quiet:
         folder = options.out
+        exported = f"\n  bijecta hep export {folder} -o deployed" if options.recipe == "event_flow" else ""
         tell(
             f"\n{folder}/  model, metrics, history\n"
             f"  bijecta hep sample {folder} -o generated.npz\n"
-            f"  bijecta hep evaluate {folder} {options.events} -o report\n"
-            f"  bijecta hep export {folder} -o deployed"
+            f"  bijecta hep evaluate {folder} {options.events} -o report{exported}"
         )

@@ -106,14 +106,7 @@ class FitOptions:
 
     def command(self) -> str:
         """Return the shell command that resumes this run."""
-        words = ["bijecta", "fit", self.data]
-        for option in fields(self)[1:]:
-            value = getattr(self, option.name)
-            if value and option.name not in ("resume", "force", "json", "quiet") and value != _default(option):
-                flag = f"--{option.name.removesuffix('_fraction') if option.name[0] == 'v' else option.name}"
-                values = value if isinstance(value, list) else [value]
-                words += [word for each in values for word in (flag.replace("_", "-"), *_as_words(each))]
-        return shlex.join([*words, "--resume"])
+        return resuming(["bijecta", "fit", self.data], self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +119,18 @@ class TuneOptions(FitOptions):
     def folder(self) -> Path:
         """The folder of the search and its best run."""
         return self.out or Path("runs") / f"{self.name}-tuned"
+
+
+def resuming(words: Sequence[str], options: Any) -> str:
+    """Return the shell command that resumes a run: words up to the first option, then what differs from the default."""
+    found = list(words)
+    for option in fields(options)[1:]:
+        value = getattr(options, option.name)
+        if value and option.name not in ("resume", "force", "json", "quiet") and value != _default(option):
+            flag = f"--{option.name.removesuffix('_fraction') if option.name[0] == 'v' else option.name}"
+            values = value if isinstance(value, list) else [value]
+            found += [word for each in values for word in (flag.replace("_", "-"), *_as_words(each))]
+    return shlex.join([*found, "--resume"])
 
 
 def _as_words(value: Any) -> list[str]:

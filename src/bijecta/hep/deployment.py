@@ -24,7 +24,7 @@ from bijecta.flows import Flow
 from bijecta.hep.coordinates import EventCoordinates
 from bijecta.hep.coordinates_collider import log_energy
 from bijecta.hep.decay import describe
-from bijecta.hep.event_flow import coordinates_of
+from bijecta.hep.event_flow import Coordinates, coordinates_of
 from bijecta.hep.events import Events
 from bijecta.hep.files_layout import arrays_of, numbered_conditions
 from bijecta.hep.rambo_on_diet import RamboMasses
@@ -106,7 +106,7 @@ def export_events(
     )
 
 
-def training_facts(coordinates: EventCoordinates, events: Events) -> dict[str, Any]:
+def training_facts(coordinates: Coordinates, events: Events) -> dict[str, Any]:
     """Measure what a user of a fitted flow wants to know of its data: which they were, and where they lay.
 
     Args:
