@@ -197,9 +197,13 @@ def prepare(library: str, row: Row, work: str, size: int, x: Tensor) -> tuple[in
     density = BUILDERS[library](row)
     if library == "bijecta":
         density.module.initialise(x[: row.batch])
-    step = _training_step(density, x[: row.batch])
+        training, step = _bijecta_step(density, x[: row.batch])
+    else:
+        step = _training_step(density, x[: row.batch])
     for _ in range(row.warm_up):
         step()
+    if library == "bijecta" and work != "train":
+        training.release()
     count = sum(p.numel() for p in density.module.parameters() if p.requires_grad)
     return count, step if work == "train" else _evaluation(density, work, size, x[:size])
 
@@ -213,6 +217,13 @@ def prepare_fit(row: Row, x: Tensor) -> Callable[[], float]:
     # The first epoch makes the optimiser's state; the second one is timed.
     config = FitConfig(epochs=2, batch_size=row.batch, learning_rate=RATE, validation_fraction=0, patience=0)
     return lambda: 1 / fit(flow, x, config=config).history[-1].steps_per_second
+
+
+def _bijecta_step(density: Density, x: Tensor) -> tuple[Any, Callable[[], Tensor]]:
+    from bijecta.training import Batch, TrainingStep
+
+    training, batch = TrainingStep(density.module, optimiser="adam", learning_rate=RATE), Batch(len(x), x)
+    return training, lambda: training(batch)
 
 
 def _training_step(density: Density, x: Tensor) -> Callable[[], Tensor]:

@@ -1,7 +1,7 @@
 """Time bijecta and five other libraries at the same work: training steps, densities, samples, small batches.
 
     python benchmarks/speed.py                      all rows: writes results/speed.json and speed.png
-    python benchmarks/speed.py --rows nsf2,nsf20    some rows: only prints
+    python benchmarks/speed.py --rows nsf2,nsf20    some rows: only prints, unless --keep is given too
     python benchmarks/speed.py --quick              does everything work? prints figures that mean nothing
 
 Every library runs in a process of its own (`peers.py`) on the same cores with the same rows. They take turns, round
@@ -137,9 +137,11 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="threads, and cores, of every library")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=0.25, help="time of one library in one round")
+    parser.add_argument("--keep", action="store_true", help="write the results of some rows in place of all")
     parser.add_argument("--quick", action="store_true", help="one round of single calls; figures mean nothing")
     options = parser.parse_args(arguments)
-    options.complete = options.rows is None and options.libraries is None and not options.quick
+    options.keep |= options.rows is None and options.libraries is None
+    options.keep &= not options.quick
     options.rows = _choose(parser, "rows", options.rows, list(ROWS))
     options.libraries = _choose(parser, "libraries", options.libraries, list(LIBRARIES))
     if options.quick:
@@ -162,6 +164,6 @@ if __name__ == "__main__":
     torch.set_num_threads(options.threads)
     results = run(options)
     print("\n" + table(results))
-    if options.complete:
+    if options.keep:
         keep("speed", [*results, around])
         plot(results, RESULTS / "speed.png")

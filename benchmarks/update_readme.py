@@ -1,8 +1,12 @@
-"""Put the measured tables into the README: `python benchmarks/update_readme.py`, after `make bench`."""
+"""Put the measured tables into the README: `python benchmarks/update_readme.py`, after `make bench` and `make bench-speed`."""
 
 import json
 import re
 from pathlib import Path
+from typing import Any
+
+from speed_report import table
+from speed_rows import ROWS, Row
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -10,20 +14,49 @@ README = Path(__file__).parents[1] / "README.md"
 
 def toys_table() -> str:
     """Make the table of gaps with its command, date and machine."""
-    record = json.loads((RESULTS / "toys.json").read_text())
+    record = _read("toys")
     rows = [row for row in record["rows"] if "toy" in row]
-    machine = record["machine"]
     lines = ["| toy | " + " | ".join(row["toy"] for row in rows) + " |", "|---" * (len(rows) + 1) + "|"]
     lines += ["| gap to the exact entropy (nats) | " + " | ".join(f"{row['gap']:.3f}" for row in rows) + " |"]
     lines += ["| training (s) | " + " | ".join(f"{row['seconds']:.0f}" for row in rows) + " |"]
-    source = (
-        f"Default `nsf`, 100,000 training and 100,000 test points: `{record['command']}`, {record['date']}, "
-        f"{machine['processor']}, {machine['torch_threads']} threads, PyTorch {machine['torch']}."
-    )
+    source = f"Default `nsf`, 100,000 training and 100,000 test points: {_source(record)}"
     return "\n".join([*lines, "", source])
 
 
+def speed_table() -> str:
+    """Make the table of times beside the fastest other library and the floor."""
+    record = _read("speed")
+    measured = {row["row"]: None for row in record["rows"] if "row" in row}
+    words = "; ".join(_describe(ROWS[name]) for name in measured)
+    source = f"{words}. Each against the fastest of flowjax, nflows, zuko, normflows and FrEIA, in turns: "
+    return "\n".join([table(record["rows"]), "", source + _source(record)])
+
+
+def _describe(row: Row) -> str:
+    return (
+        f"`{row.name}`: {row.univariate} {row.kind}, {row.features} features, {row.layers} layers, widths {row.hidden}"
+    )
+
+
+def _source(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    return (
+        f"`{record['command']}`, {record['date']}, {machine['processor']}, {machine['torch_threads']} threads, "
+        f"PyTorch {machine['torch']}."
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def _replace(text: str, name: str, content: str) -> str:
+    block = f"<!-- measured: {name} -->\n{content}\n<!-- /measured -->"
+    return re.sub(rf"<!-- measured: {name} -->.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf8")
-    block = f"<!-- measured: toys -->\n{toys_table()}\n<!-- /measured -->"
-    README.write_text(re.sub(r"<!-- measured: toys -->.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL))
+    text = _replace(README.read_text(encoding="utf8"), "toys", toys_table())
+    if (RESULTS / "speed.json").exists():
+        text = _replace(text, "speed", speed_table())
+    README.write_text(text, encoding="utf8")
