@@ -40,7 +40,7 @@ def page() -> None:
     if fit is not None and fit.has_result and fit.settings.process == settings.process:
         results(fit, float(energy))
     else:
-        _truth(chosen, float(energy), settings)
+        _truth(chosen, float(energy), settings, going=fit is not None and fit.going)
 
 
 def _form() -> EventSettings:
@@ -107,10 +107,12 @@ def _progress_text(fit: EventFit) -> str:
     return f"{facts['state']}: {fit.collision.title}, epoch {facts['epoch']}, {facts['seconds']:.0f} s{best}"
 
 
-def _truth(chosen: Collision, energy: float, settings: EventSettings) -> None:
+def _truth(chosen: Collision, energy: float, settings: EventSettings, *, going: bool) -> None:
     low, high = chosen.energies[0], chosen.energies[-1]
-    st.info(
-        f"This is the truth at {energy:g} GeV. Press Fit: a flow then learns for {settings.seconds:g} s from "
-        f"{settings.events:,} events at energies from {low:g} to {high:g} GeV, and is compared with the truth here."
+    plan = (
+        f"Press Fit: a flow then learns for {settings.seconds:g} s from {settings.events:,} events at energies from "
+        f"{low:g} to {high:g} GeV, and is compared with the truth here."
     )
+    wait = "A flow is learning; when it has ended, it is compared with the truth here."
+    st.info(f"This is the truth at {energy:g} GeV. {wait if going else plan}")
     show_pairs(panels(settings.process, energy, None), truth_chart, "events.truth")
