@@ -1,7 +1,8 @@
-"""Put the measured tables into the README: `python benchmarks/update_readme.py`, after `make bench` and `make bench-speed`."""
+"""Put tables into the README, measured ones and that of the families: `python benchmarks/update_readme.py`."""
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from speed_rows import ROWS, Row
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
+sys.path.insert(0, str(README.with_name("docs") / "_ext"))
+
+from families_page import families_by_cost  # noqa: E402 (it lies beside the documentation that it is made for)
 
 
 def toys_table() -> str:
@@ -33,9 +37,8 @@ def speed_table() -> str:
 
 
 def _describe(row: Row) -> str:
-    return (
-        f"`{row.name}`: {row.univariate} {row.kind}, {row.features} features, {row.layers} layers, widths {row.hidden}"
-    )
+    kind = f"{row.univariate} {row.kind}".strip()
+    return f"`{row.name}`: {kind}, {row.features} features, {row.layers} layers, widths {row.hidden}"
 
 
 def _source(record: dict[str, Any]) -> str:
@@ -51,12 +54,13 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _replace(text: str, name: str, content: str) -> str:
-    block = f"<!-- measured: {name} -->\n{content}\n<!-- /measured -->"
-    return re.sub(rf"<!-- measured: {name} -->.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
+    block = f"<!-- made: {name} -->\n{content}\n<!-- /made -->"
+    return re.sub(rf"<!-- made: {name} -->.*?<!-- /made -->", lambda _: block, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     text = _replace(README.read_text(encoding="utf8"), "toys", toys_table())
+    text = _replace(text, "families", families_by_cost())
     if (RESULTS / "speed.json").exists():
         text = _replace(text, "speed", speed_table())
     README.write_text(text, encoding="utf8")

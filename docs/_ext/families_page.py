@@ -46,6 +46,17 @@ def families_page() -> str:
     return "\n".join([*lines, *(family_row(name) for name in RECIPES)]) + "\n"
 
 
+def families_by_cost() -> str:
+    """Make the short table: recipes that cost the same stand together, the cheapest ones first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in RECIPES:
+        if name != "table":  # as cheap as the recipe inside
+            groups.setdefault(costs(name), []).append(f"`{name}`")
+    cheapest_first = sorted(groups, key=lambda both: (both[0] != ONE, both[1] != ONE, both))
+    lines = ["| density | sampling | recipes |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {a} | {b} | {', '.join(groups[a, b])} |" for a, b in cheapest_first)])
+
+
 def family_row(name: str) -> str:
     """Describe one recipe."""
     density, sampling = costs(name)

@@ -138,7 +138,7 @@ class StudentT(Distribution):
         InputError: ``degrees`` is below 1.
 
     References:
-        S. Jaini, I. Kobyzev, Y. Yu, M. Brubaker (2020), Tails of Lipschitz Triangular Flows.
+        P. Jaini, I. Kobyzev, Y. Yu, M. Brubaker (2020), Tails of Lipschitz Triangular Flows.
 
     Example:
         >>> import torch
