@@ -130,7 +130,7 @@ class TestFit:
         left = float(torch.trapezoid(first * (axis < 0), axis) / torch.trapezoid(first, axis))
         torch.manual_seed(1)
         flow = nsf(2, layers=3, hidden=(32,))
-        settings = FitConfig(epochs=6, steps_per_epoch=40, batch_size=256, learning_rate=1e-2, patience=0)
+        settings = FitConfig(epochs=10, steps_per_epoch=40, batch_size=512, learning_rate=5e-3, patience=0)
         found = fit_variational(flow, double_well, samples=samples, config=settings)
         sample = sample_importance(flow, double_well, 4000, draws=20_000)
         assert sample.effective_sample_size > 0.8 * 20_000

@@ -109,7 +109,8 @@ class Lesson:
         first = next(self.flow.parameters())
 
         def scale_rate(optimiser: Optimizer, *_: Any) -> None:
-            if self.pace.factor != 1.0 and any(p is first for p in optimiser.param_groups[0]["params"]):
+            mine = any(_share_memory(first, weights) for weights in optimiser.param_groups[0]["params"])
+            if mine and self.pace.factor != 1.0:
                 for group in optimiser.param_groups:
                     group["lr"] *= self.pace.factor
 
@@ -220,3 +221,7 @@ def build_flow(settings: RunSettings) -> Flow:
     if not isinstance(flow, Flow):
         raise InputError(f"The recipe {settings.recipe} does not build a Flow of two columns; choose another one.")
     return flow
+
+
+def _share_memory(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

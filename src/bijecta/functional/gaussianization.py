@@ -54,8 +54,8 @@ def gaussianise(
         Chen and Gopinath, "Gaussianization" (2000); Meng et al., "Gaussianization flows" (2020).
 
     Example:
-        >>> gaussianise(torch.tensor([0.5, -1000.0]), torch.zeros(6))[0]  # equal standard normals: the identity
-        tensor([    0.5000, -1000.0000])
+        >>> gaussianise(torch.tensor([0.5, -2.0]), torch.zeros(6))[0]  # equal standard normals: the identity
+        tensor([ 0.5000, -2.0000])
     """
     match_dtype(bound, x)
     logits, log_scales, centres = params.to(x.dtype).unflatten(-1, (3, -1)).unbind(-2)
