@@ -24,7 +24,8 @@ def benchmarks_page() -> str:
 def section(path: Path, record: dict[str, Any]) -> str:
     """Show one file: what was asked, on which machine, and the table."""
     machine = record["machine"]
-    lines = [f"## {path.stem.replace('_', ' ')}", "", _question(record["command"]), ""]
+    title = path.stem.replace("_", " ").replace("hep ", "collision events: ")
+    lines = [f"## {title[0].upper()}{title[1:]}", "", _question(record["command"]), ""]
     lines += [f"`{record['command']}`", ""]
     lines += [
         f"{record['date']}, {machine['processor']}, {machine['torch_threads']} threads, PyTorch {machine['torch']}.",
