@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One torch thread per test worker: two workers on two cores do not fight.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-slow check lint types floors check-native bench bench-speed bench-practice docs clean
+.PHONY: help demo test test-slow check lint types floors check-native bench bench-speed bench-practice bench-events bench-inference docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,14 @@ bench-practice: .venv/.dev ## anomalies, simulation-based inference, mixed table
 	$(BIN)/python benchmarks/sbibm.py two_moons --sbi two_moons
 	$(BIN)/python benchmarks/mixed_tables.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
+
+bench-events: .venv/.dev ## collision events and integrals against exact densities and VEGAS (about an hour; some need ../shared/data)
+	for name in hep_muon_pairs hep_drell_yan hep_top_pairs hep_dijets hep_signed_jets integrals; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-inference: .venv/.dev ## variational inference and images (about half an hour; some need ../shared/data)
+	$(BIN)/python benchmarks/variational.py posteriors
+	$(BIN)/python benchmarks/variational.py gaps
+	$(BIN)/python benchmarks/images.py digits
 
 docs: .venv/.dev ## build the documentation into docs/_build/html, running every tutorial
 	$(MAKE) -C docs html PYTHON=../$(BIN)/python
