@@ -59,8 +59,8 @@ def test_options_name_rows_that_exist(capsys):
     options = speed.read_options(["--rows", "nsf2,maf43", "--quick"])
     assert options.rows == ["nsf2", "maf43"]
     assert options.rounds == 1
-    assert not options.complete
-    assert speed.read_options([]).complete
+    assert not options.keep
+    assert speed.read_options([]).keep
     with pytest.raises(SystemExit):
         speed.read_options(["--rows", "nsf3"])
     assert "there are realnvp2" in capsys.readouterr().err
