@@ -19,7 +19,7 @@ from bijecta.cli.guard import INTERRUPTED
 from bijecta.cli.hep import EventFitOptions
 from bijecta.cli.options import did_you_mean, split_pairs
 from bijecta.cli.progress import reporting
-from bijecta.cli.settings import convert
+from bijecta.cli.settings import sort_settings
 from bijecta.data import split_rows
 from bijecta.distributions import Distribution
 from bijecta.errors import InputError
@@ -93,28 +93,14 @@ def train(flow: Distribution, sample: Sample, options: EventFitOptions, config: 
 
 def parse_settings(options: EventFitOptions) -> tuple[dict[str, Any], FitConfig]:
     """Sort the words of --set into arguments of the recipe and settings of the training."""
-    training, recipe = get_type_hints(FitConfig), recipe_types(options.recipe)
-    arguments: dict[str, Any] = {}
-    settings: dict[str, Any] = {
-        "epochs": options.epochs,
-        "max_seconds": options.max_seconds,
-        "seed": options.seed,
-    }
-    for name, text in split_pairs(options.set, "--set").items():
-        if name in recipe:
-            arguments[name] = convert(name, text, recipe[name])
-        elif name in training:
-            settings[name] = convert(name, text, training[name])
-        else:
-            known = [*recipe, *training]
-            raise typer.BadParameter(
-                f"there is no setting {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.",
-                param_hint="--set",
-            )
-    try:
-        return arguments, FitConfig(**settings)
-    except InputError as error:
-        raise typer.BadParameter(str(error)) from error
+    types = recipe_types(options.recipe)
+    training = {"epochs": options.epochs, "max_seconds": options.max_seconds, "seed": options.seed}
+
+    def unknown(name: str) -> str:
+        known = [*types, *get_type_hints(FitConfig)]
+        return f"there is no setting {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}."
+
+    return sort_settings(options.set, types, training, unknown)
 
 
 def recipe_types(name: str) -> dict[str, Any]:

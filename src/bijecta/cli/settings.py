@@ -43,20 +43,30 @@ def parse_settings(options: FitOptions) -> tuple[dict[str, Any], FitConfig]:
         typer.BadParameter: a name is unknown, or a value is of the wrong type or out of its range.
     """
     recipe = "nsf" if options.recipe == AUTO else options.recipe  # what is chosen later takes the same arguments
-    known = recipe_settings(recipe)
-    recipe_types = get_type_hints(inspect.unwrap(RECIPES[recipe]))
-    config_types = get_type_hints(FitConfig)
-    arguments: dict[str, Any] = {}
-    training = {name: getattr(options, name) for name in config_types if hasattr(options, name)}
-    for name, text in split_pairs(options.set, "--set").items():
-        if name in known:
-            arguments[name] = convert(name, text, recipe_types[name])
+    known, hints = recipe_settings(recipe), get_type_hints(inspect.unwrap(RECIPES[recipe]))
+    training = {name: getattr(options, name) for name in get_type_hints(FitConfig) if hasattr(options, name)}
+    types = {name: hints[name] for name in known}
+    return sort_settings(options.set, types, training, lambda name: _unknown(name, recipe, known))
+
+
+def sort_settings(
+    words: Sequence[str], types: Mapping[str, Any], training: Mapping[str, Any], unknown: Callable[[str], str]
+) -> tuple[dict[str, Any], FitConfig]:
+    """Divide NAME=VALUE words between a recipe, whose arguments have these types, and the settings of the training.
+
+    Raises:
+        typer.BadParameter: a name is unknown (``unknown`` says it), or a value is of the wrong type or range.
+    """
+    config_types, arguments, settings = get_type_hints(FitConfig), dict[str, Any](), dict(training)
+    for name, text in split_pairs(words, "--set").items():
+        if name in types:
+            arguments[name] = convert(name, text, types[name])
         elif name in config_types:
-            training[name] = convert(name, text, config_types[name])
+            settings[name] = convert(name, text, config_types[name])
         else:
-            raise typer.BadParameter(_unknown(name, recipe, known), param_hint="--set")
+            raise typer.BadParameter(unknown(name), param_hint="--set")
     try:
-        return arguments, FitConfig(**training)
+        return arguments, FitConfig(**settings)
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
 
