@@ -398,18 +398,23 @@ OF_SURFACES = {"round_trip": OF_AREA, "ladj": OF_AREA}  # tests/bijections/test_
 HEIGHTS = (0.0, 0.5, -0.5, 1.0, -1.0)
 
 
+TO_CYLINDER = {
+    "latent_shape": (2,),
+    "data": directions,
+    "latent": on_cylinder,
+    "extremes": (1.0, -1.0, 1e-4),
+    "latent_extremes": HEIGHTS,
+    "exempt": OF_SURFACES,
+}
+
+
 def spherical_recipe(context: int = 0) -> Case:
     small = {"context": context, "layers": 2, "hidden": (8,), "bins": 4}
     return Case(
         lambda: build("sphere", small).bijection,
         (3,),
         context,
-        latent_shape=(2,),
-        data=directions,
-        latent=on_cylinder,
-        extremes=(1.0, -1.0, 1e-4),
-        latent_extremes=HEIGHTS,
-        exempt=OF_SURFACES,
+        **TO_CYLINDER,
     )
 
 
@@ -418,12 +423,7 @@ SURFACES = {
     "cylinder": Case(
         Cylinder,
         (3,),
-        latent_shape=(2,),
-        data=directions,
-        latent=on_cylinder,
-        extremes=(1.0, -1.0, 1e-4),
-        latent_extremes=HEIGHTS,
-        exempt=OF_SURFACES,
+        **TO_CYLINDER,
     ),
 }
 

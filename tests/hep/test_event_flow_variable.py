@@ -26,14 +26,7 @@ from bijecta.hep import (
 from bijecta.persistence import load, save
 from bijecta.training import FitConfig, fit
 from hep.test_coordinates_objects import DRAWN, events, measured
-
-
-def perturbed(flow, size=0.1):
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for weight in flow.parameters():
-            weight.add_(size * torch.randn(weight.shape, generator=generator))
-    return flow.eval()
+from hep.test_event_flow import perturbed
 
 
 def built(coordinates, sample=None, **options):
