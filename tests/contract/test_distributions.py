@@ -19,6 +19,8 @@ from bijecta.distributions import (
     Normal,
     Product,
     Resampled,
+    Shuffled,
+    Sorted,
     StudentT,
     UniformBox,
     VonMises,
@@ -58,6 +60,8 @@ CASES = {
         not_reparametrised={"mean": REJECTION, "log_concentration": REJECTION},
     ),
     "resampled": Case(lambda d: Resampled(d, hidden=(8,)).eval(), not_reparametrised=RESAMPLED),
+    "sorted": Case(lambda d: Sorted(Normal(d)), -6.0, 6.0),  # half of a cell of the grid lies beyond its edge
+    "shuffled": Case(lambda d: Shuffled(Normal(d))),
     "product": Case(lambda d: Product([DiagonalNormal(1), Normal(d - 1)] if d > 1 else [Normal(1)], _groups(d))),
 }
 

@@ -9,6 +9,7 @@ from bijecta.distributions.discrete import Discrete, Mixed
 from bijecta.distributions.heads import CategoricalHead, CountHead, Head
 from bijecta.distributions.mixture import GaussianMixture
 from bijecta.distributions.normal import DiagonalNormal, Normal, StudentT, UniformBox
+from bijecta.distributions.ordering import Shuffled, Sorted
 from bijecta.distributions.product import Product
 from bijecta.distributions.resampled import Resampled
 from bijecta.distributions.targets import double_well, double_well_particles
@@ -29,6 +30,8 @@ __all__ = [
     "Normal",
     "Product",
     "Resampled",
+    "Shuffled",
+    "Sorted",
     "StudentT",
     "UniformBox",
     "VonMises",
