@@ -1,4 +1,4 @@
-"""The native rational-quadratic spline, as an operation of autograd that saves nothing but its inputs."""
+"""The rational-quadratic spline in one kernel, as an operation of autograd that saves nothing but its inputs."""
 
 import ctypes
 import math
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.dispatch import can_run_natively
+from bijecta.functional.kernels.dispatch import can_run_natively, can_run_on_gpu
 from bijecta.functional.kernels.library import library
 
 MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks for another
@@ -28,10 +28,18 @@ class SplineSettings(NamedTuple):
 SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
+Upstream: TypeAlias = tuple[Tensor | None, ...]
+
+
+class Kernels(NamedTuple):
+    """The spline on one kind of device, and what pulls gradients of (y, ladj) back to (x, params)."""
+
+    map: Spline
+    differentiate: Callable[[Tensor, Tensor, SplineSettings, Upstream], tuple[Tensor, Tensor]]
 
 
 def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
-    """Compute a rational-quadratic spline, natively where that is possible.
+    """Compute a rational-quadratic spline, by a kernel where that is possible.
 
     Args:
         plain: the same map by tensor operations: the definition, the fallback, and what is differentiated twice.
@@ -53,39 +61,51 @@ def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: Splin
         >>> y, ladj
         (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
     """
-    if not can_run_natively(x, params, settings.bound, settings.circular) or _wants_gradient(settings.bound):
+    kernels = _choose(x, params, settings)
+    if kernels is None:
         return plain(x, params, settings)
     if x.shape != params.shape[:-1]:
         shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
         x, params = x.expand(shape), params.expand(*shape, params.shape[-1])
     if torch.is_grad_enabled() and (x.requires_grad or params.requires_grad):
-        y, ladj = _FusedSpline.apply(x, params, settings, plain)
+        y, ladj = _FusedSpline.apply(x, params, settings, plain, kernels)
         return y, ladj
-    return _map(x, params, settings)
+    return kernels.map(x, params, settings)
 
 
-def _wants_gradient(bound: float | Tensor) -> bool:
-    return isinstance(bound, Tensor) and bound.requires_grad
+def _choose(x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
+    tensors = x, params, settings.bound, settings.circular
+    if isinstance(settings.bound, Tensor) and settings.bound.requires_grad:
+        return None
+    if can_run_natively(*tensors):
+        return Kernels(_map, _differentiate)
+    if can_run_on_gpu(*tensors):
+        from bijecta.functional.kernels import triton_spline  # importing Triton takes a while
+
+        return Kernels(triton_spline.spline, triton_spline.gradient)
+    return None
 
 
 class _FusedSpline(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, kernels: Kernels
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, params)
-        ctx.settings, ctx.plain = settings, plain
+        ctx.settings, ctx.plain, ctx.kernels = settings, plain, kernels
         ctx.set_materialize_grads(False)
-        return _map(x, params, settings)
+        return kernels.map(x, params, settings)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         x, params = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiate_plainly(x, params, ctx.settings, ctx.plain, gradients), None, None
-        return *_differentiate(x, params, ctx.settings, gradients), None, None
+            return *_differentiate_plainly(x, params, ctx.settings, ctx.plain, gradients), None, None, None
+        return *ctx.kernels.differentiate(x, params, ctx.settings, gradients), None, None, None
 
 
 def _differentiate_plainly(
-    x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, gradients: tuple[Tensor | None, ...]
+    x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, gradients: Upstream
 ) -> tuple[Tensor | None, Tensor | None]:
     """Differentiate the plain version, so that the result can be differentiated again."""
     # Fresh views: if params were computed from x, that path is not this operation's business.
@@ -127,9 +147,7 @@ def _map(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, T
     return y, ladj
 
 
-def _differentiate(
-    x: Tensor, params: Tensor, settings: SplineSettings, gradients: tuple[Tensor | None, ...]
-) -> tuple[Tensor, Tensor]:
+def _differentiate(x: Tensor, params: Tensor, settings: SplineSettings, gradients: Upstream) -> tuple[Tensor, Tensor]:
     x, params = in_memory(x), in_memory(params)
     g_y, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x, g_params = torch.empty_like(x), torch.empty_like(params)
