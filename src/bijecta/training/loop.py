@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ from bijecta.training.step import TrainingStep
 from bijecta.training.streamed import StreamedRows, TrainingStream, read_stream
 
 CHECKPOINT_SECONDS = 2.0  # between two checkpoints, so that short epochs do not wait for the disk
+# After how many steps a run looks whether they were finite: that waits for a GPU, which would then have nothing to do.
+STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 32}
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ class _Run:
         self.history: list[Progress] = []
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
+        self.unseen: list[_Unseen] = []
         self.started, self.saved_at = time.monotonic(), -math.inf
         self.best_epoch, self.best_loss = 0, math.inf
 
@@ -203,6 +206,7 @@ class _Run:
         with _seeded(self.team.seed(self.config.seed + number), self.rows):
             for batch in self.train.shuffled(self.batch_size, self.config.seed, number):
                 total += self._take_step(batch) * len(batch)
+            self._look_at_losses()
         train_loss = float(total) / len(self.train)
         progress = self._judge(number, train_loss, time.monotonic() - began)
         self.history.append(progress)
@@ -214,13 +218,23 @@ class _Run:
         share, fraction = self.team.share(rows)
         loss = self.optimisation.differentiate(share.as_batch())
         loss = self.team.average(loss, self.weights, fraction)
-        norm = self.optimisation.clip()
-        if not bool((loss + norm).isfinite()):
-            self._diverged(loss, rows, rate)
+        finite = (loss + self.optimisation.clip()).isfinite()
+        self.unseen.append(_Unseen(self.step + 1, rows, rate, loss, finite))
+        if len(self.unseen) >= STEPS_BETWEEN_LOOKS.get(self.rows.device.type, 1):
+            self._look_at_losses()
+        else:
+            self.optimisation.freeze_unless(finite)
         self.optimiser.step()
         self.average.update()
         self.step += 1
         return loss
+
+    def _look_at_losses(self) -> None:
+        """End the run if a loss or gradient was not finite; the weights are still those that gave it."""
+        steps, self.unseen = self.unseen, []
+        finite = torch.stack([step.finite for step in steps]).tolist() if steps else []
+        if not all(finite):
+            self._diverged(steps[finite.index(False)])
 
     def _schedule(self) -> float:
         """Rise linearly during the warm-up, then fall along a cosine."""
@@ -289,13 +303,13 @@ class _Run:
             weight.copy_(best)
         self.flow.eval()
 
-    def _diverged(self, loss: Tensor, rows: Rows, rate: float) -> None:
-        explanation = explain_divergence(self.flow, rows, rate)
+    def _diverged(self, bad: "_Unseen") -> None:
+        explanation = explain_divergence(self.flow, bad.rows, bad.rate)
         self._restore_best()
-        what = "loss" if not bool(loss.isfinite()) else "gradient"
+        what = "loss" if not bool(bad.loss.isfinite()) else "gradient"
         kept = f"best weights (epoch {self.best_epoch})" if self.best_epoch else "initial weights"
         raise TrainingDivergedError(
-            f"The {what} became {loss.item():g} at step {self.step + 1}. {explanation} "
+            f"The {what} became {bad.loss.item():g} at step {bad.number}. {explanation} "
             f"Smaller log_scale_limit, more rows or fewer layers help too. The {kept} are back in the flow."
         )
 
@@ -330,6 +344,16 @@ class _Run:
         restore_optimiser(self.optimiser, tensors)
         self.seconds_before = self.history[-1].seconds if self.history else 0.0
         self.started = time.monotonic()
+
+
+class _Unseen(NamedTuple):
+    """A step whose loss is still on its way from the device."""
+
+    number: int
+    rows: Rows
+    rate: float
+    loss: Tensor
+    finite: Tensor
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class TrainingStep:
         chains = [module for module in flow.modules() if isinstance(module, Chain) and loss is nll]
         self.chains = [chain for chain in chains if not any(map(_is_listened_to, chain.parameters()))]
         self.anchor = torch.zeros((), requires_grad=True)
+        self.frozen = torch.zeros((), device=self.weights.values[0].device)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take one step; return the loss before it."""
@@ -79,6 +80,12 @@ class TrainingStep:
     def clip(self) -> Tensor:
         """Shorten the gradient to the largest norm allowed; return its norm before."""
         return torch.nn.utils.clip_grad_norm_(self.weights.values, self.gradient_clip)
+
+    def freeze_unless(self, finite: Tensor) -> None:
+        """Let no step from now on change the weights if ``finite`` is false; the device decides, and nobody waits."""
+        self.frozen = torch.maximum(self.frozen, (~finite).to(self.frozen))
+        # Fused optimisers look at this name: a step where it is 1 does nothing. Loss scaling of torch.amp uses it too.
+        self.optimiser.found_inf = self.frozen  # type: ignore[attr-defined]
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate of the next steps."""
