@@ -5,10 +5,10 @@
     python benchmarks/density.py matching [--seconds 40]
     python benchmarks/density.py uci [--sets wine,yacht] [--splits 3]
 
-`bsds300`: patches of natural images, see patches.py. `toys`: how close every family comes,
-with the defaults of its recipe, to the exact entropy of two-dimensional sets; a call for some of them replaces their
-rows and keeps the others. `matching`: one continuous flow trained by likelihood and by flow matching. `uci`: inputs and
-target of regression sets as one table, against a Gaussian, mixtures of Gaussians and kernels.
+`bsds300`: patches of natural images, see patches.py. `toys`: how close every family comes, with the defaults of its
+recipe, to the exact entropy of two-dimensional sets. `matching`: one continuous flow trained by likelihood and by flow
+matching. `uci`: inputs and target of regression sets as one table, against a Gaussian, mixtures of Gaussians and
+kernels. A call for some rows keeps the others in the results.
 
 Seconds are those of the processor, so that other work on the machine takes nothing away: a few steps of a copy tell
 how many there is time for, and the learning rate falls to zero over these.
@@ -110,16 +110,15 @@ def toy_row(family: str, name: str, seconds: float) -> dict[str, Any]:
     torch.manual_seed(0)
     flow, config = build(family, {"features": 2}), config_for(family, 1)
     took = train(flow, points_of(name, 1), config, LOSSES.get(family, nll), seconds)
-    row = {"family": family, "toy": name, "gap": gap(flow, name), **took, "learning rate": config.learning_rate}
-    command = " ".join(["python", "benchmarks/density.py", *sys.argv[1:]])
-    return row | {"date": datetime.now(UTC).date().isoformat(), "command": command}
+    return {"family": family, "toy": name, "gap": gap(flow, name), **took, "learning rate": config.learning_rate}
 
 
-def merge(name: str, rows: list[dict[str, Any]]) -> None:
-    """Put rows into results/NAME.json in the place of those with the same family and toy."""
+def merge(name: str, rows: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    """Put rows into results/NAME.json, each with its date and command, in the place of those with the same keys."""
     file = RESULTS / f"{name}.json"
     before = json.loads(file.read_text())["rows"] if file.exists() else []
-    found = {(row["family"], row["toy"]): row for row in [*before, *rows]}
+    source = {"date": datetime.now(UTC).date().isoformat(), "command": " ".join(["density.py", *sys.argv[1:]])}
+    found = {tuple(row[key] for key in keys): row for row in [*before, *({**row, **source} for row in rows)]}
     keep(name, [found[key] for key in sorted(found)])
 
 
@@ -128,7 +127,7 @@ def run_toys(options: argparse.Namespace) -> None:
     for name in options.toys.split(","):
         for family in options.families.split(","):
             row = toy_row(family, name, options.seconds)
-            merge("density_toys", [row])
+            merge("density_toys", [row], ("family", "toy"))
             print(row, flush=True)
 
 
@@ -159,13 +158,18 @@ def run_matching(options: argparse.Namespace) -> None:
     ways = ["likelihood", "flow matching"]
     rows = [matching_row(way, name, options.seconds) for name in options.toys.split(",") for way in ways]
     print_table(rows)
-    keep("density_matching", rows)
+    merge("density_matching", rows, ("toy", "loss"))
 
 
 def read_table(name: str) -> tuple[Array, Array]:
-    """Read a regression set, inputs and target side by side, and for each of its splits which rows are for testing."""
+    """Read a regression set, inputs and target side by side, and for each of its splits which rows are for testing.
+
+    A row that occurs again counts once: test rows must not be among those that were learned.
+    """
     file = np.load(UCI / f"{name}.npz")
-    return np.column_stack([file["x"], file["y"]]).astype(float), file["test_mask"]
+    rows = np.column_stack([file["x"], file["y"]]).astype(float)
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return rows[first], file["test_mask"][first]
 
 
 def continuous_columns(x: Array) -> tuple[Array, list[int]]:
@@ -238,7 +242,7 @@ def run_tables(options: argparse.Namespace) -> None:
     """Compare densities of the UCI regression sets, inputs and target together."""
     rows = [table_row(name, options.splits) for name in options.sets.split(",")]
     print_table([{key: value for key, value in row.items() if key not in ("kept", "each")} for row in rows])
-    keep("density_uci", rows)
+    merge("density_uci", rows, ("set",))
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:

@@ -13,6 +13,8 @@ from bijecta.data import toy
 from bijecta.flows import RECIPES, cnf
 from bijecta.training import Batch, flow_matching
 
+KEYS = ("family", "toy")
+
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
@@ -45,10 +47,11 @@ def test_every_recipe_is_measured_or_left_out_with_a_reason():
 
 
 def test_a_part_replaces_its_rows_and_keeps_the_others(folder):
-    density.merge("some", [{"family": "b", "toy": "moons", "gap": 1}, {"family": "a", "toy": "moons", "gap": 2}])
-    density.merge("some", [{"family": "b", "toy": "moons", "gap": 3}])
+    density.merge("some", [{"family": "b", "toy": "moons", "gap": 1}, {"family": "a", "toy": "moons", "gap": 2}], KEYS)
+    density.merge("some", [{"family": "b", "toy": "moons", "gap": 3}], KEYS)
     rows = json.loads((folder / "some.json").read_text())["rows"]
     assert [(row["family"], row["gap"]) for row in rows] == [("a", 2), ("b", 3)]
+    assert all(row["date"] and row["command"].startswith("density.py") for row in rows)
 
 
 def test_training_ends_with_its_seconds_and_helps(folder):
