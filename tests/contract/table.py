@@ -42,6 +42,8 @@ from bijecta.bijections import (
     QuadraticSpline,
     Radial,
     RationalQuadraticSpline,
+    Rebuilt,
+    Recomputed,
     Regress,
     Reshape,
     ResidualBlock,
@@ -339,7 +341,17 @@ COMBINATORS = {
     "reshape/back": Case(
         lambda: Chain([Reshape((4,), (1, 2, 2)), ActNorm(1, event_ndim=3)]), (4,), latent_shape=(1, 2, 2)
     ),
+    "recomputed": Case(lambda: Recomputed(three_stretches()), (3,), 2),
+    "recomputed/one layer": Case(lambda: Recomputed(LULinear(3)), (3,)),
+    "rebuilt": Case(lambda: Rebuilt(three_stretches()), (3,), 2),
+    "rebuilt/without parameters": Case(lambda: Rebuilt(Chain([Permute([1, 0]), Inverse(Permute([1, 0]))])), (2,)),
 }
+
+
+def three_stretches() -> Chain:
+    mask = alternate(3)
+    ends = coupling(AffineUnivariate(), mask, 2), autoregressive(AdditiveUnivariate(), 3, 2)
+    return Chain([ActNorm(3), ends[0], LULinear(3, [2, 0, 1]), elementwise(AffineUnivariate(), 3), ends[1]])
 
 
 def image_coupling(channels: int, context: int = 0) -> Bijection:
@@ -367,6 +379,12 @@ IMAGES = {
         extremes=(0.0, 17.0, 1e-30, 8.0),
         latent=lambda size: 0.3 * torch.randn(size),  # further out, pixels round to an edge
         latent_extremes=(0.0, 1.0, -1e-30),
+    ),
+    "rebuilt/image": Case(
+        lambda: Rebuilt(Chain([Squeeze(), image_coupling(4, 1), ActNorm(4, event_ndim=3), image_coupling(4, 1)])),
+        (1, 2, 4),
+        1,
+        latent_shape=(4, 1, 2),
     ),
     "multiscale/one level": Case(lambda: Multiscale([Squeeze()], (1, 2, 2)), (1, 2, 2), latent_shape=(4,)),
 }

@@ -10,6 +10,7 @@ from bijecta.bijections.hosts import Autoregressive, Coupling, Elementwise
 from bijecta.bijections.image import Multiscale, Squeeze
 from bijecta.bijections.linear import ActNorm, LULinear, Permute
 from bijecta.bijections.low_rank import LowRank
+from bijecta.bijections.memory import Rebuilt, Recomputed, memory_mode
 from bijecta.bijections.orthogonal import Householder, Orthogonal
 from bijecta.bijections.planar import Planar
 from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Whiten
@@ -65,6 +66,8 @@ __all__ = [
     "QuadraticSpline",
     "Radial",
     "RationalQuadraticSpline",
+    "Rebuilt",
+    "Recomputed",
     "Regress",
     "Reshape",
     "ResidualBlock",
@@ -80,4 +83,5 @@ __all__ = [
     "Univariate",
     "Whiten",
     "Wrap",
+    "memory_mode",
 ]
