@@ -37,7 +37,7 @@ def families_page() -> str:
         "# Families",
         "",
         "Every recipe is a function of `bijecta.flows`; all of them have `log_prob`, `sample`, `to_latent` and "
-        "`to_data`, take a context, and, but for the sphere, work for any number of columns from 1. "
+        "`to_data`, take a context, and, but for the sphere and for sets, work for any number of columns from 1. "
         "`bijecta recipes NAME` prints the settings of one.",
         "",
         "| recipe | family | density | sampling | log-determinant | `torch.compile`, `torch.export` | ONNX |",
@@ -106,7 +106,7 @@ def directions(entry: dict, kind: str) -> str:
 def _flow(name: str) -> torch.nn.Module:
     parameters = inspect.signature(RECIPES[name]).parameters
     schema = {"columns": [{"name": name, "kind": "real"} for name in "abcd"]}
-    needed = {"features": 4, "shape": (1, 8, 8), "schema": schema}
+    needed = {"features": 3, "shape": (1, 8, 8), "schema": schema}
     # What has a default needs nothing: the sphere has three columns, and no other number of them.
     missing = [key for key, parameter in parameters.items() if parameter.default is parameter.empty]
     return build(name, {key: needed[key] for key in missing})

@@ -48,6 +48,7 @@ from bijecta.bijections import (
     Reshape,
     ResidualBlock,
     Rotate,
+    ScaleMean,
     Squeeze,
     Standardise,
     SumOfSquares,
@@ -62,7 +63,7 @@ from bijecta.bijections import (
 from bijecta.flows import build
 from bijecta.flows.images import pixel_glow
 from bijecta.functional import Solver
-from bijecta.nets import MLP, CausalTransformer, ConvNet, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
+from bijecta.nets import MLP, CausalTransformer, ConvNet, DeepSets, LipschitzMLP, MaskedMLP, SeparateMLPs, VelocityMLP
 
 Sampler = Callable[[tuple[int, ...]], Tensor]
 ALL_REALS = (0.0, 1.0, -1e-30, 1e4, -1e4, 1e30, -1e30)
@@ -360,9 +361,17 @@ def image_coupling(channels: int, context: int = 0) -> Bijection:
     return Coupling(AffineUnivariate(), mask, net, event_ndim=3)
 
 
+def set_coupling(channels: int, context: int = 0) -> Bijection:
+    mask = [channel % 2 == 0 for channel in range(channels)]
+    net = DeepSets(channels - sum(mask), 2 * sum(mask), context=context, hidden=(4,), activation="tanh")
+    return Coupling(AffineUnivariate(), mask, net, event_ndim=3)
+
+
 IMAGES = {
     "squeeze": Case(Squeeze, (1, 2, 4), latent_shape=(4, 1, 2)),
     "coupling/image": Case(lambda: image_coupling(2), (2, 2, 2)),
+    "coupling/set/context": Case(lambda: set_coupling(3, 2), (3, 4, 1), 2),
+    "scale mean": Case(lambda: ScaleMean(2), (2, 3, 1)),
     "coupling/image/context": Case(lambda: image_coupling(3, 2), (3, 2, 2), 2),
     "multiscale": Case(
         lambda: Multiscale([Chain([Squeeze(), image_coupling(4, 1)]), Squeeze()], (1, 4, 4)),
@@ -592,6 +601,9 @@ DETAILS = {
         2,
         latent_shape=(8,),
     ),
+    "set_flow": recipe("set_flow", 6, coordinates=2),
+    "set_flow/one particle": recipe("set_flow", 3),
+    "set_flow/context": recipe("set_flow", 4, 2, coordinates=2),
     "sphere": spherical_recipe(),
     "sphere/context": spherical_recipe(2),
     "table": table_case(),

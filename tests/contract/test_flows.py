@@ -72,6 +72,11 @@ def spherical(context: int = 0) -> Recipe:
     return Recipe("sphere", arguments, (3,), context, directions)
 
 
+def particles(context: int = 0) -> Recipe:
+    arguments = {"features": 4, "coordinates": 2, "context": context, "layers": 2, "hidden": [8], "bins": 4}
+    return Recipe("set_flow", arguments, (4,), context)
+
+
 SCHEMA = {
     "columns": [
         {"name": "mass", "kind": "positive"},
@@ -98,6 +103,7 @@ PLAIN = {name: vector(name, 2) for name in VECTORS} | {
     "circular_nsf/mixed": circular([False, True]),
     "cnf": continuous(2),
     "glow_image": image(),
+    "set_flow": particles(),
     "sphere": spherical(),
     "table": table(),
 }
@@ -105,6 +111,7 @@ CONDITIONAL = {f"{name}/context": vector(name, 2, 3) for name in VECTORS} | {
     "circular_nsf/context": circular([True, False], 3),
     "cnf/context": continuous(2, 3),
     "glow_image/context": image(3),
+    "set_flow/context": particles(3),
     "sphere/context": spherical(3),
     "table/context": table(3),
 }

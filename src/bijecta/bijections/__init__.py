@@ -17,6 +17,7 @@ from bijecta.bijections.preprocessing import Affine, Log, Logit, Standardise, Wh
 from bijecta.bijections.radial import Radial
 from bijecta.bijections.regress import Regress
 from bijecta.bijections.residual import ResidualBlock
+from bijecta.bijections.sets import ScaleMean
 from bijecta.bijections.sphere import Cylinder, Rotate
 from bijecta.bijections.sylvester import Sylvester
 from bijecta.bijections.tokens import TokenAutoregressive
@@ -72,6 +73,7 @@ __all__ = [
     "Reshape",
     "ResidualBlock",
     "Rotate",
+    "ScaleMean",
     "Squeeze",
     "Standardise",
     "SumOfSquares",

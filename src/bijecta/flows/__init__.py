@@ -11,6 +11,7 @@ from bijecta.flows.monotone import bernstein, bnaf, naf, sos, unaf
 from bijecta.flows.recipes import glow, iaf, made, maf, nice, nsf, nsf_autoregressive, realnvp
 from bijecta.flows.registry import RECIPES, build
 from bijecta.flows.residual import planar, radial, residual_flow, sylvester
+from bijecta.flows.sets import set_flow
 from bijecta.flows.special import circular_nsf, glow_image
 from bijecta.flows.spherical import sphere
 from bijecta.flows.stochastic import Langevin, Metropolis, StochasticFlow, StochasticStep, interpolate
@@ -53,6 +54,7 @@ __all__ = [
     "radial",
     "realnvp",
     "residual_flow",
+    "set_flow",
     "solver_error",
     "sos",
     "sphere",

@@ -9,6 +9,7 @@ from bijecta.nets.mlp import MLP, SeparateMLPs
 from bijecta.nets.parameters import ParameterVector
 from bijecta.nets.regression import Regression
 from bijecta.nets.scaler import ContextScaler
+from bijecta.nets.sets import DeepSets
 from bijecta.nets.velocity import Velocity, VelocityMLP
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ContextScaler",
     "ConvNet",
     "ConvNetBeside",
+    "DeepSets",
     "LeakyTanh",
     "LipschitzMLP",
     "MaskedMLP",
