@@ -212,8 +212,9 @@ def test_rebuilding_keeps_as_much_of_a_deep_chain_as_of_a_flat_one():
 
 def test_a_stretch_ends_with_its_network():
     mix, coupling = LULinear(2), Coupling(AffineUnivariate(), [True, False], MLP(1, 2))
-    cut = list(memory._cut([mix, coupling, coupling, mix, mix]))
-    assert cut == [[mix, coupling], [coupling], [mix, mix]]
+    assert memory._cut([mix, coupling, coupling, mix, mix]) == [[mix, coupling], [coupling, mix, mix]]
+    assert memory._cut([coupling]) == [[coupling]]
+    assert memory._cut([mix, mix]) == [[mix, mix]]
 
 
 class Dropping(nn.Module):

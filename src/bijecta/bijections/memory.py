@@ -208,16 +208,11 @@ class _Stretches:
         return self.parts
 
 
-def _cut(layers: Sequence[Bijection]) -> Iterator[list[Bijection]]:
-    """Cut a chain behind every layer that has parts of its own, such as a network."""
-    stretch: list[Bijection] = []
-    for layer in layers:
-        stretch.append(layer)
-        if next(layer.children(), None) is not None:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
+def _cut(layers: Sequence[Bijection]) -> list[list[Bijection]]:
+    """Cut a chain behind every layer that has parts of its own, such as a network; the rest joins the last stretch."""
+    ends = [place + 1 for place, layer in enumerate(layers) if next(layer.children(), None) is not None]
+    starts = [0, *ends[:-1]]
+    return [list(layers[start:end]) for start, end in zip(starts, [*starts[1:], len(layers)], strict=True)]
 
 
 def _steps_aside(x: Tensor) -> bool:
