@@ -79,19 +79,22 @@ def pixel_glow(
         >>> pixel_glow([1, 8, 8], grey_levels=17, steps=1, hidden=8).sample(3).shape
         torch.Size([3, 1, 8, 8])
     """
-    size = prod(shape)
     scales = image_scales(shape, context, levels, steps, hidden, AffineUnivariate(log_scale_limit))
-    beyond = MARGIN * grey_levels
+    flow = image_flow(shape, context, grey_levels, [scales])
+    return dequantised(flow, grey_levels, noise, hidden)
+
+
+def image_flow(shape: Sequence[int], context: int, grey_levels: int, layers: Sequence[Bijection]) -> Flow:
+    """Put the logit of noisy pixels before layers, and a base with a mean and a spread for every number behind."""
+    size, beyond = prod(shape), MARGIN * grey_levels
     to_reals = [Reshape(shape, [size]), Logit(-beyond, grey_levels + beyond), Reshape([size], shape)]
-    flow = Flow(
-        Chain([*to_reals, scales]),
+    return Flow(
+        Chain([*to_reals, *layers]),
         ConditionalNormal(size, context) if context else DiagonalNormal(size),
         event_shape=tuple(shape),
         context=context,
         embedding=ContextScaler(context) if context else None,
     )
-    variational = choose("noise", noise, NOISE)
-    return DequantisedImages(flow, grey_levels, noise_flow(shape, grey_levels, hidden) if variational else None)
 
 
 def image_scales(
@@ -123,6 +126,16 @@ def change_second_half(
     kept = channels // 2
     net = ConvNet(kept, 2 * (channels - kept), context=context, hidden=hidden, size=size)
     return Coupling(univariate, [channel >= kept for channel in range(channels)], net, event_ndim=3)
+
+
+def dequantised(flow: Flow, grey_levels: int, noise: str, hidden: int) -> DequantisedImages:
+    """Make a distribution of whole numbers of a flow of noisy images."""
+    shape = flow.event_shape or ()
+    if not choose("noise", noise, NOISE):
+        return DequantisedImages(flow, grey_levels)
+    if shape[1] % 2 or shape[2] % 2:
+        raise InputError(f"Variational noise expects even sides, got {shape[1]}x{shape[2]}. Take noise='uniform'.")
+    return DequantisedImages(flow, grey_levels, noise_flow(shape, grey_levels, hidden))
 
 
 def noise_flow(shape: Sequence[int], grey_levels: int, hidden: int) -> Flow:
