@@ -4,7 +4,6 @@
 // src/bijecta/bijections define what a step computes. Workers take tiles in turn, always the same ones, and their sums of
 // gradients are added in order: results do not depend on which thread was faster.
 
-#include <deque>
 #include <memory>
 #include <utility>
 
@@ -138,7 +137,7 @@ template <class T, class Map> void differentiate_feature(Map& map, const T* para
 template <class T> struct Tile {
     T *state, *context, *ladj;         // features, context columns, one row
     T *g, *g_context, *g_ladj;         // and their gradients
-    T *room, *other, *rows;            // for whatever a step needs
+    T *room, *other, *blocks;          // for whatever a step needs
 };
 
 // The factors of an LU step, multiplied once per call: M = P L U.
@@ -405,7 +404,7 @@ template <class T> struct Prepared {
         if (step.kind == permute) reorder(tile.g, tile.room, true);
         if (step.kind == matrix || step.kind == lu) {
             std::copy_n(tile.g, features * tile_rows, tile.room);
-            const T* g = network->differentiate(keep, tile.room, tile.other, tile.rows, sums, inputs_wanted);
+            const T* g = network->differentiate(keep, tile.room, tile.other, tile.blocks, sums, inputs_wanted);
             std::copy_n(g, features * tile_rows, tile.g);
         }
         if (step.kind == conditioned) differentiate_conditioned(tile, keep, sums, inputs_wanted);
@@ -434,7 +433,7 @@ template <class T> struct Prepared {
                 differentiate_feature<T>(map, at(params, start), at(mapped, t), g, tile.g_ladj, at(tile.room, start));
             }
         });
-        const T* g = network->differentiate(keep, tile.room, tile.other, tile.rows, sums, inputs_wanted);
+        const T* g = network->differentiate(keep, tile.room, tile.other, tile.blocks, sums, inputs_wanted);
         for (int k = 0; inputs_wanted && k < step.n_inputs; ++k) {
             T* to = source(tile.g, tile.g_context, step.inputs[k]);
             for (int r = 0; r < tile_rows; ++r) to[r] += at(g, k)[r];
@@ -460,11 +459,12 @@ template <class T> struct Prepared {
 
 // Room for one worker, all zero at first: what is not read is computed on nevertheless.
 template <class T> struct Workshop {
-    Aligned<T> storage;
+    const int64_t worker;
+    Aligned<T> storage, kept;
     Tile<T> tile;
 
-    Workshop(const Program& program, int64_t widest, bool with_gradient)
-        : storage(size(program, widest, with_gradient)) {
+    Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep)
+        : worker(number), storage(size(program, widest, with_gradient)), kept(keep) {
         T* next = storage.data();
         const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
         const int64_t state = Network<T>::room(program.features), context = program.contexts * tile_rows;
@@ -472,46 +472,84 @@ template <class T> struct Workshop {
         tile.room = take(Network<T>::room(widest)), tile.other = take(Network<T>::room(widest));
         if (!with_gradient) return;
         tile.g = take(state), tile.g_context = take(context), tile.g_ladj = take(tile_rows);
-        tile.rows = take(tile_rows * round_up(widest, Vector<T>::lanes));
+        tile.blocks = take(block_room<T>(widest));
     }
 
     static int64_t size(const Program& p, int64_t widest, bool with_gradient) {
         const int64_t tiles = Network<T>::room(p.features) + (p.contexts + 1) * tile_rows;
-        const int64_t rows = with_gradient ? tile_rows * round_up(widest, Vector<T>::lanes) : 0;
-        return tiles * (with_gradient ? 2 : 1) + 2 * Network<T>::room(widest) + rows;
+        const int64_t blocks = with_gradient ? block_room<T>(widest) : 0;
+        return tiles * (with_gradient ? 2 : 1) + 2 * Network<T>::room(widest) + blocks;
+    }
+
+    // This worker's sums, behind the last one; made where they are used, since large ones take their time.
+    T* room_for_sums(std::vector<Aligned<T>>& sums, int64_t count) const {
+        if (sums[worker].storage.empty()) sums[worker] = Aligned<T>(count);
+        return sums[worker].data() + count;
     }
 };
 
 template <class T> struct Chain {
     const Program& program;
-    const int64_t workers;
-    std::deque<Prepared<T>> steps;                    // they point into themselves: none may move
-    std::deque<Workshop<T>> shops;
-    int64_t kept_before = 0, kept_here = 0, sums = 0;  // sizes: of what is kept of the steps left out, and of these
+    const int64_t from, first, workers;  // steps before `from` are left out, those before `first` have no gradient
+    std::vector<std::unique_ptr<Prepared<T>>> steps;
+    int64_t widest = 0, kept_before = 0, kept_here = 0, sums = 0;  // sizes: of what is kept of the steps left out, and of these
 
-    Chain(const Program& described, Direction direction)
-        : program(described), workers(std::max<int64_t>(1, std::min(tiles(), program.threads))) {
-        const int64_t first = direction == Direction::gradient ? program.first : 0;
-        int64_t widest = 0;
-        for (int64_t s = 0; s < program.n_steps; ++s) {
-            (s < first ? kept_before : kept_here) += kept(program.steps[s], program.features);
-            if (s >= first) steps.emplace_back(program, program.steps[s], direction);
-        }
+    Chain(const Program& described, Direction direction, int64_t start = 0)
+        : program(described), from(start), first(direction == Direction::gradient ? program.first : 0),
+          workers(std::max<int64_t>(1, std::min(tiles(), program.threads))), steps(program.n_steps - from) {
+        const int64_t count = int64_t(steps.size());
+        parallel_workers(std::min(workers, count), [&](int64_t worker) {
+            for (int64_t s = worker; s < count; s += workers) {
+                const Direction wanted = from + s < first ? Direction::forward : direction;
+                steps[s] = std::make_unique<Prepared<T>>(program, program.steps[from + s], wanted);
+            }
+        });
+        for (int64_t s = 0; s < from; ++s) kept_before += kept(program.steps[s], program.features);
         for (const auto& step : steps) {
-            widest = std::max(widest, step.widest());
-            sums += step.gradient_size();
+            kept_here += kept(step->step, program.features);
+            widest = std::max(widest, step->widest());
         }
-        for (int64_t w = 0; w < workers; ++w) shops.emplace_back(program, widest, direction == Direction::gradient);
+        for (int64_t s = first - from; s < count; ++s) sums += steps[s]->gradient_size();
     }
 
     int64_t tiles() const { return (program.rows + tile_rows - 1) / tile_rows; }
 
-    // Call work(worker, tile, first row, rows) for all tiles; a worker has the same ones in every run.
-    template <class Work> void for_tiles(const Work& work) {
+    // Call work(shop, tile, first row, rows) for all tiles; a worker has the same ones in every run, and a shop of its own
+    // with room to keep so much of a tile.
+    template <class Work> void for_tiles(bool with_gradient, int64_t keep, const Work& work) {
         parallel_workers(workers, [&](int64_t worker) {
+            Workshop<T> shop(worker, program, widest, with_gradient, keep);
             for (int64_t number = worker; number < tiles(); number += workers) {
                 const int64_t begin = number * tile_rows;
-                work(worker, number, begin, std::min<int64_t>(tile_rows, program.rows - begin));
+                work(shop, number, begin, std::min<int64_t>(tile_rows, program.rows - begin));
+            }
+        });
+    }
+
+    void forward(const Tile<T>& tile, T* keep) {
+        for (auto& step : steps) {
+            step->forward(tile, keep);
+            keep += kept(step->step, program.features);
+        }
+    }
+
+    // Both pointers are behind the last step's.
+    void differentiate(const Tile<T>& tile, T* keep, T* sum, bool inputs_wanted) {
+        for (int64_t s = int64_t(steps.size()); s-- > first - from;) {
+            keep -= kept(steps[s]->step, program.features);
+            sum -= steps[s]->gradient_size();
+            steps[s]->differentiate(tile, keep, sum, s > first - from || inputs_wanted);
+        }
+    }
+
+    // Add the sums of all workers to the gradients of the tensors; each worker writes those of some steps.
+    void write_gradient(std::vector<Aligned<T>>& sums_of) {
+        parallel_workers(workers, [&](int64_t worker) {
+            std::vector<T*> parts;
+            for (auto& part : sums_of) if (!part.storage.empty()) parts.push_back(part.data());
+            for (int64_t s = first - from; s < int64_t(steps.size()); ++s) {
+                if (s % workers == worker) steps[s]->write_gradient(parts);
+                for (T*& part : parts) part += steps[s]->gradient_size();
             }
         });
     }
@@ -524,75 +562,94 @@ template <class T> void read_tile(const T* from, int64_t begin, int64_t rows, in
     }
 }
 
+template <class T>
+void read_rows(const Program& program, const T* x, const T* context, int64_t begin, int64_t rows, const Tile<T>& tile) {
+    read_tile(x, begin, rows, program.features, tile.state);
+    read_tile(context, begin, rows, program.contexts, tile.context);
+    std::fill_n(tile.ladj, tile_rows, T(0));
+}
+
 template <class T> void write_tile(T* to, int64_t begin, int64_t rows, int64_t columns, const T* tile) {
     for (int64_t c = 0; c < columns; ++c) {
         for (int r = 0; r < rows; ++r) to[(begin + r) * columns + c] = at(tile, c)[r];
     }
 }
 
+// Return the sum of g_ladj (ladj - |z|^2 / 2 - D log(2 pi) / 2), and leave its gradient by z.
+template <class T> double start_from_normal(int64_t features, int64_t rows, const Tile<T>& tile) {
+    constexpr double half_log_2_pi = 0.91893853320467274178;
+    T energy[tile_rows]{};
+    for (int64_t i = 0; i < features; ++i) {
+        for (int r = 0; r < tile_rows; ++r) {
+            const T z = at(tile.state, i)[r];
+            energy[r] += z * z / 2;
+            at(tile.g, i)[r] = -tile.g_ladj[r] * z;
+        }
+    }
+    double total = 0;
+    for (int r = 0; r < rows; ++r) total += tile.g_ladj[r] * (tile.ladj[r] - energy[r] - double(features) * half_log_2_pi);
+    return total;
+}
+
 // `keep` has room for what the gradient needs of every tile, or is null.
 template <class T> void forward(const Program& program, const T* x, const T* context, T* z, T* ladj, T* keep) {
     Chain<T> chain(program, Direction::forward);
-    std::vector<Aligned<T>> rooms(keep ? 0 : chain.workers, Aligned<T>(chain.kept_here));
-    chain.for_tiles([&](int64_t worker, int64_t number, int64_t begin, int64_t rows) {
-        const Tile<T>& tile = chain.shops[worker].tile;
-        T* kept_here = keep ? keep + number * chain.kept_here : rooms[worker].data();
-        read_tile(x, begin, rows, program.features, tile.state);
-        read_tile(context, begin, rows, program.contexts, tile.context);
-        std::fill_n(tile.ladj, tile_rows, T(0));
-        for (auto& step : chain.steps) {
-            step.forward(tile, kept_here);
-            kept_here += kept(step.step, program.features);
-        }
-        write_tile(z, begin, rows, program.features, tile.state);
-        write_tile(ladj, begin, rows, 1, tile.ladj);
+    chain.for_tiles(false, keep ? 0 : chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
+        read_rows(program, x, context, begin, rows, shop.tile);
+        chain.forward(shop.tile, keep ? keep + number * chain.kept_here : shop.kept.data());
+        write_tile(z, begin, rows, program.features, shop.tile.state);
+        write_tile(ladj, begin, rows, 1, shop.tile.ladj);
     });
 }
 
 template <class T> void inverse(const Program& program, const T* z, const T* context, T* x, T* ladj) {
     Chain<T> chain(program, Direction::inverse);
-    std::vector<Aligned<T>> rooms(chain.workers, Aligned<T>(chain.kept_here));
-    chain.for_tiles([&](int64_t worker, int64_t, int64_t begin, int64_t rows) {
-        const Tile<T>& tile = chain.shops[worker].tile;
-        read_tile(z, begin, rows, program.features, tile.state);
-        read_tile(context, begin, rows, program.contexts, tile.context);
-        std::fill_n(tile.ladj, tile_rows, T(0));
-        for (auto step = chain.steps.rbegin(); step != chain.steps.rend(); ++step) step->inverse(tile, rooms[worker].data());
-        write_tile(x, begin, rows, program.features, tile.state);
-        write_tile(ladj, begin, rows, 1, tile.ladj);
+    chain.for_tiles(false, chain.kept_here, [&](Workshop<T>& shop, int64_t, int64_t begin, int64_t rows) {
+        read_rows(program, z, context, begin, rows, shop.tile);
+        for (auto step = chain.steps.rbegin(); step != chain.steps.rend(); ++step) (*step)->inverse(shop.tile, shop.kept.data());
+        write_tile(x, begin, rows, program.features, shop.tile.state);
+        write_tile(ladj, begin, rows, 1, shop.tile.ladj);
     });
 }
 
 // Gradients of sum(g_z z) + sum(g_ladj ladj): those of tensors are added to what is there; `keep` is what `forward` left. g_x and g_context are null where not wanted.
 template <class T>
 void gradient(const Program& program, T* keep, const T* g_z, const T* g_ladj, T* g_x, T* g_context) {
-    Chain<T> chain(program, Direction::gradient);
-    std::vector<Aligned<T>> sums(chain.workers, Aligned<T>(chain.sums));
+    Chain<T> chain(program, Direction::gradient, program.first);
+    std::vector<Aligned<T>> sums(chain.workers);
     const int64_t kept_per_tile = chain.kept_before + chain.kept_here;
-    chain.for_tiles([&](int64_t worker, int64_t number, int64_t begin, int64_t rows) {
-        const Tile<T>& tile = chain.shops[worker].tile;
-        T *kept_here = keep + (number + 1) * kept_per_tile, *sum = sums[worker].data() + chain.sums;
-        read_tile(g_z, begin, rows, program.features, tile.g);
-        read_tile(g_ladj, begin, rows, 1, tile.g_ladj);
-        std::fill_n(tile.g_context, program.contexts * tile_rows, T(0));
-        for (auto step = chain.steps.rbegin(); step != chain.steps.rend(); ++step) {
-            kept_here -= kept(step->step, program.features);
-            sum -= step->gradient_size();
-            step->differentiate(tile, kept_here, sum, &*step != &chain.steps.front() || g_x || g_context);
-        }
-        if (g_x) write_tile(g_x, begin, rows, program.features, tile.g);
-        if (g_context) write_tile(g_context, begin, rows, program.contexts, tile.g_context);
+    chain.for_tiles(true, 0, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
+        T* sum = shop.room_for_sums(sums, chain.sums);
+        read_tile(g_z, begin, rows, program.features, shop.tile.g);
+        read_tile(g_ladj, begin, rows, 1, shop.tile.g_ladj);
+        std::fill_n(shop.tile.g_context, program.contexts * tile_rows, T(0));
+        chain.differentiate(shop.tile, keep + (number + 1) * kept_per_tile, sum, g_x || g_context);
+        if (g_x) write_tile(g_x, begin, rows, program.features, shop.tile.g);
+        if (g_context) write_tile(g_context, begin, rows, program.contexts, shop.tile.g_context);
     });
-    // Each worker writes the gradients of some steps.
-    parallel_workers(chain.workers, [&](int64_t worker) {
-        int64_t start = 0;
-        for (size_t s = 0; s < chain.steps.size(); start += chain.steps[s++].gradient_size()) {
-            if (int64_t(s) % chain.workers != worker) continue;
-            std::vector<T*> parts;
-            for (auto& part : sums) parts.push_back(part.data() + start);
-            chain.steps[s].write_gradient(parts);
-        }
+    chain.write_gradient(sums);
+}
+
+// The mean over rows of -weight log p for a standard normal latent; its gradient is added to that of the tensors. A tile
+// goes forwards and back while it is in the cache: nothing is kept.
+template <class T> double normal_loss(const Program& program, const T* x, const T* context, const T* weight) {
+    Chain<T> chain(program, Direction::gradient);
+    std::vector<Aligned<T>> sums(chain.workers);
+    std::vector<double> losses(chain.tiles());
+    chain.for_tiles(true, chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
+        const Tile<T>& tile = shop.tile;
+        T *sum = shop.room_for_sums(sums, chain.sums), *keep = shop.kept.data();
+        read_rows(program, x, context, begin, rows, tile);
+        chain.forward(tile, keep);
+        read_tile(weight, begin, rows, 1, tile.g_ladj);
+        for (int r = 0; r < rows; ++r) tile.g_ladj[r] = -(weight ? tile.g_ladj[r] : T(1)) / T(program.rows);
+        losses[number] = start_from_normal(program.features, rows, tile);
+        chain.differentiate(tile, keep + chain.kept_here, sum, false);
     });
+    chain.write_gradient(sums);
+    double total = 0;
+    for (const double loss : losses) total += loss;
+    return total;
 }
 
 inline int64_t kept_in_all(const Program& program) {
@@ -619,6 +676,10 @@ BIJECTA_EXPORT int64_t chain_keeps(const bijecta::Program* program) { return bij
     BIJECTA_EXPORT void chain_gradient_##T(const bijecta::Program* program, T* keep, const T* g_z, const T* g_ladj,    \
                                            T* g_x, T* g_context) {                                                     \
         bijecta::gradient<T>(*program, keep, g_z, g_ladj, g_x, g_context);                                             \
+    }                                                                                                                  \
+    BIJECTA_EXPORT double chain_normal_loss_##T(const bijecta::Program* program, const T* x, const T* context,         \
+                                                const T* weight) {                                                     \
+        return bijecta::normal_loss<T>(*program, x, context, weight);                                                  \
     }
 
 BIJECTA_CHAIN(float)

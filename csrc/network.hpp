@@ -51,7 +51,9 @@ template <class T> struct PackedLayer {
         ordered_bias.resize(layer->bias ? out : 0);
         for (int64_t o = 0; o < out; ++o) {
             const T* weights = static_cast<const T*>(layer->weight) + row(o) * in;
-            for (int64_t k = 0; k < seen(o); ++k) ordered[o * in + k] = weights[column(k)];
+            T* to = &ordered[o * in];
+            if (!layer->columns) std::copy_n(weights, seen(o), to);
+            for (int64_t k = 0; layer->columns && k < seen(o); ++k) to[k] = weights[column(k)];
             if (layer->bias) ordered_bias[o] = static_cast<const T*>(layer->bias)[row(o)];
         }
     }
@@ -80,17 +82,22 @@ template <class T> struct PackedLayer {
         }
     }
 
-    // sums += g_y x^T, and g_y summed over the rows behind it; x_rows is room for x row by row.
-    void add_gradient(const T* x, const T* g_y, T* x_rows, T* sums) const {
+    // sums += g_y x^T, and g_y summed over the rows behind it; x_blocks is room for x row by row.
+    void add_gradient(const T* x, const T* g_y, T* x_blocks, T* sums) const {
         constexpr int L = Vector<T>::lanes, V = vectors_at_once;
         if (!layer->weight_gradient && !layer->bias_gradient) return;
-        to_rows<T>(x, in, x_rows, stride);
-        for (int64_t p = 0; p < int64_t(depth.size()); ++p) {
-            const T* g = g_y + p * panel * tile_rows;
-            T* w = sums + p * panel * stride;
-            int64_t k = 0;
-            for (; k + (V - 1) * L < depth[p]; k += V * L) add_outer_products<T, V>(g, x_rows + k, stride, w + k);
-            for (; k < depth[p]; k += L) add_outer_products<T, 1>(g, x_rows + k, stride, w + k);
+        to_blocks<T>(x, in, x_blocks);
+        // A block of inputs stays in the innermost cache while all outputs that see it pass by.
+        for (int64_t begin = 0; begin < in; begin += V * L, x_blocks += V * L * tile_rows) {
+            for (int64_t p = 0; p < int64_t(depth.size()); ++p) {
+                const T* g = g_y + p * panel * tile_rows;
+                T* w = sums + p * panel * stride + begin;
+                if (begin + (V - 1) * L < depth[p]) {
+                    add_outer_products<T, V>(g, x_blocks, stride, w);
+                } else {
+                    for (int64_t k = 0; begin + k < depth[p]; k += L) add_outer_products<T, 1>(g, x_blocks + k, stride, w + k);
+                }
+            }
         }
         T* bias_sums = sums + round_up(out, panel) * stride;
         for (int64_t o = 0; o < out; ++o) {
@@ -100,29 +107,16 @@ template <class T> struct PackedLayer {
         }
     }
 
-    // Add the sums of all workers and write them where Python wants them; what is not seen has no gradient.
+    // Add the sums of all workers to what Python has; what is not seen has no gradient.
     void write_gradient(const std::vector<T*>& sums) const {
-        if (ordered.empty()) return write_in_place(sums);
-        T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
-        for (int64_t o = 0; o < out; ++o) {
-            T* to_row = to ? to + row(o) * in : nullptr;
-            for (int64_t k = 0; to && k < in; ++k) {
-                T total = 0;
-                if (k < seen(o)) for (const T* part : sums) total += part[o * stride + k];
-                to_row[column(k)] += total;
-            }
-            if (!to_bias) continue;
-            T total = 0;
-            for (const T* part : sums) total += part[round_up(out, panel) * stride + o];
-            to_bias[row(o)] += total;
-        }
-    }
-
-    void write_in_place(const std::vector<T*>& sums) const {
         T *const to = static_cast<T*>(layer->weight_gradient), *const to_bias = static_cast<T*>(layer->bias_gradient);
         for (const T* part : sums) {
-            for (int64_t o = 0; to && o < out; ++o) add_row(part + o * stride, in, to + o * in);
-            if (to_bias) add_row(part + round_up(out, panel) * stride, out, to_bias);
+            for (int64_t o = 0; to && o < out; ++o) {
+                T* to_row = to + row(o) * in;
+                if (!layer->columns) add_row(part + o * stride, seen(o), to_row);
+                for (int64_t k = 0; layer->columns && k < seen(o); ++k) to_row[column(k)] += part[o * stride + k];
+            }
+            for (int64_t o = 0; to_bias && o < out; ++o) to_bias[row(o)] += part[round_up(out, panel) * stride + o];
         }
     }
 
@@ -186,14 +180,14 @@ template <class T> struct Network {
         return total;
     }
 
-    // `g` holds the gradient of the outputs and ends with that of the inputs (if wanted); `other` and `rows` are room.
-    T* differentiate(T* activation, T* g, T* other, T* rows, T* sums, bool inputs_wanted) {
+    // `g` holds the gradient of the outputs and ends with that of the inputs (if wanted); `other` and `blocks` are room.
+    T* differentiate(T* activation, T* g, T* other, T* blocks, T* sums, bool inputs_wanted) {
         T* output = outputs(activation);
         sums += gradient_size();
         for (size_t l = layers.size(); l-- > 0;) {
             T* input = output - room(layers[l].in);
             sums -= layers[l].gradient_size();
-            layers[l].add_gradient(input, g, rows, sums);
+            layers[l].add_gradient(input, g, blocks, sums);
             if (l == 0 && !inputs_wanted) break;
             layers[l].apply_transposed(g, other);
             if (l > 0) rectify_gradient(input, other, layers[l].in);

@@ -23,7 +23,8 @@ constexpr int vectors_at_once = BIJECTA_VECTOR_BYTES == 64 ? 4 : 2;
 
 template <class T> struct Aligned {
     // std::vector does not align to vectors.
-    explicit Aligned(int64_t count = 0) : storage(count + BIJECTA_VECTOR_BYTES / sizeof(T)) {}
+    Aligned() = default;
+    explicit Aligned(int64_t count) : storage(count + BIJECTA_VECTOR_BYTES / sizeof(T)) {}
     T* data() {
         const auto address = reinterpret_cast<uintptr_t>(storage.data());
         return reinterpret_cast<T*>((address + BIJECTA_VECTOR_BYTES - 1) / BIJECTA_VECTOR_BYTES * BIJECTA_VECTOR_BYTES);
@@ -77,9 +78,9 @@ template <class T> inline void multiply(int64_t outputs, Panel<T> weights, int64
     }
 }
 
-// w[o][i] += sum_r g[o][r] * x_rows[r][i] for six outputs o and V vectors of inputs i.
-template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, const T* x_rows, int64_t stride, T* w) {
-    constexpr int L = Vector<T>::lanes;
+// w[o][i] += sum_r g[o][r] * x[r][i] for six outputs o and V vectors of inputs i of a block of rows.
+template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, const T* x, int64_t stride, T* w) {
+    constexpr int L = Vector<T>::lanes, W = vectors_at_once * L;
     Vec<T> sum[panel][V];
 #pragma GCC unroll 8
     for (int o = 0; o < panel; ++o)
@@ -88,7 +89,7 @@ template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, con
     for (int r = 0; r < tile_rows; ++r) {
         Vec<T> in[V];
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) in[v] = load(x_rows + r * stride + v * L);
+        for (int v = 0; v < V; ++v) in[v] = load(x + r * W + v * L);
 #pragma GCC unroll 8
         for (int o = 0; o < panel; ++o) {
             const Vec<T> gradient = splat(g[o * tile_rows + r]);
@@ -102,18 +103,25 @@ template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, con
         for (int v = 0; v < V; ++v) store(w + o * stride + v * L, sum[o][v]);
 }
 
-// rows[r][f] = tile[f][r], for `features` features; columns up to the next vector are zero.
-template <class T> inline void to_rows(const T* tile, int64_t features, T* rows, int64_t stride) {
-    constexpr int L = Vector<T>::lanes;
+// A tile row by row, in blocks of so many features that a product takes at once: rows one behind the other would be as far
+// apart as the features are many, and fall into few places of a cache. Features up to the next vector are zero.
+template <class T> inline void to_blocks(const T* tile, int64_t features, T* blocks) {
+    constexpr int L = Vector<T>::lanes, W = vectors_at_once * L;
     for (int64_t f = 0; f < features; f += L) {
         const int count = int(std::min<int64_t>(L, features - f));
+        T* to = blocks + f / W * W * tile_rows + f % W;
         for (int r = 0; r < tile_rows; r += L) {
             Vec<T> block[L];
             for (int l = 0; l < L; ++l) block[l] = l < count ? load(tile + (f + l) * tile_rows + r) : Vec<T>{};
             transpose<T>(block);
-            for (int l = 0; l < L; ++l) store(rows + (r + l) * stride + f, block[l]);
+            for (int l = 0; l < L; ++l) store(to + (r + l) * W, block[l]);
         }
     }
+}
+
+// Room that `to_blocks` needs.
+template <class T> inline int64_t block_room(int64_t features) {
+    return round_up(features, vectors_at_once * Vector<T>::lanes) * tile_rows;
 }
 
 }  // namespace bijecta

@@ -132,6 +132,49 @@ def test_gradients_are_the_same_in_every_run(threads):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
+@pytest.mark.parametrize(("name", "rows"), [*((name, 150) for name in CASES), ("maf", 1), ("nsf", 63), ("nsf", 65)])
+def test_the_loss_of_training_has_the_gradient_of_autograd(name, rows, plainly):
+    flow, x, context = make(name, rows=rows)
+    weight = torch.randn(rows, dtype=x.dtype)  # negative ones too
+    parameters = list(flow.parameters())
+    loss = plainly(lambda: -(weight * flow.log_prob(x, context)).mean())
+    expected = torch.autograd.grad(loss, parameters)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)  # what is there stays
+    found = flow.differentiate_nll(x, context, weight)
+    close(found, loss.detach(), 1e-12)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        close(parameter.grad - 1, gradient, 1e-9)
+    close(flow.differentiate_nll(x, context), -flow.log_prob(x, context).mean().detach(), 1e-12)
+
+
+def test_frozen_parameters_take_no_part_in_the_loss_of_training():
+    flow, x, _ = make("glow")
+    frozen = list(flow.bijection.layers[:4].parameters())
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    trained = [parameter for parameter in flow.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad(-flow.log_prob(x).mean(), trained)
+    for parameter in flow.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    flow.differentiate_nll(x)
+    for parameter, gradient in zip(trained, expected, strict=True):
+        close(parameter.grad, gradient, 1e-9)
+    assert not any(parameter.grad.any() for parameter in frozen)
+
+
+def test_what_only_autograd_can_do_is_left_to_it():
+    flow, x, context = make("nsf conditional")
+    for parameter in flow.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert flow.differentiate_nll(x[:0], context[:0]) is None
+    assert flow.differentiate_nll(x.view(3, 50, -1), context.view(3, 50, -1)) is None
+    assert flow.differentiate_nll(x.requires_grad_(), context) is None
+    mixture = build("realnvp", {"features": 2, "base": "mixture"})
+    assert mixture.differentiate_nll(torch.zeros(3, 2)) is None
+    assert not any(parameter.grad.any() for parameter in flow.parameters())
+
+
 def test_only_what_is_wanted_gets_a_gradient(plainly):
     flow, x, _ = make("nsf")
     for parameter in flow.bijection.layers[2].parameters():

@@ -35,14 +35,10 @@ class NativeChain:
     """The program of a chain, kept from call to call as long as it still describes the chain.
 
     It is no part of a model: a copied or unpickled chain begins without one.
-
-    Attributes:
-        anchor: set by a training step that wants gradients of parameters added to their ``.grad``, past the graph.
     """
 
     def __init__(self) -> None:
         self.description: _Description | None = None
-        self.anchor: Tensor | None = None
 
     def __reduce__(self) -> tuple[type["NativeChain"], tuple[()]]:
         return NativeChain, ()
@@ -55,7 +51,7 @@ class NativeChain:
         if found is None or found.program is None:
             return None
         context = context if found.program.contexts else None
-        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain, self.anchor)
+        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain)
 
     def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> chain.Pair | None:
         """Map latent to data natively; None where that is not possible."""
@@ -63,6 +59,15 @@ class NativeChain:
         if found is None or found.program is None:
             return None
         return chain.inverse_and_ladj(found.program, z, context if found.program.contexts else None, found.tensors())
+
+    def normal_loss(
+        self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, weight: Tensor | None
+    ) -> Tensor | None:
+        """Compute the loss of a standard normal latent and add its gradient natively; None where not possible."""
+        found = self._find(layers, x, context)
+        if found is None or found.program is None:
+            return None
+        return chain.normal_loss(found.program, x, context if found.program.contexts else None, weight, found.tensors())
 
     def _find(self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None) -> "_Description | None":
         if not can_run_natively(x, context):  # first, for under a tracer even reading a permutation is too much

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections import Bijection
-from bijecta.distributions import Distribution
+from bijecta.bijections import Bijection, Chain
+from bijecta.distributions import Distribution, Normal
 from bijecta.distributions.base import SampleShape
 from bijecta.errors import ShapeError
 from bijecta.flows.conditioned import ConditionedFlow
@@ -72,6 +72,19 @@ class Flow(Distribution):
         context = self._embed(context, self._batch_of(x))
         z, ladj = self.bijection.forward_and_ladj(x, context)
         return self.base.log_prob(z, context) + ladj
+
+    def differentiate_nll(
+        self, x: Tensor, context: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor | None:
+        r"""Compute the mean of :math:`-w \log p(x \mid c)` and add its gradient to ``.grad`` in one native call.
+
+        Only a chain with a standard normal base can do that, and only for parameters that have a ``.grad``. Where it
+        is not possible, nothing was added and None is returned: autograd has to do it.
+        """
+        if type(self.base) is not Normal or type(self.bijection) is not Chain:
+            return None
+        context = self._embed(context, self._batch_of(x))
+        return self.bijection.native.normal_loss(self.bijection, x, context, weight)
 
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None

@@ -26,7 +26,8 @@ class WeightAverage:
         """Follow one step of the optimiser."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.decay else 0.0
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 1 - decay)
+        for average, weight in zip(self.average, self.weights, strict=True):
+            average.lerp_(weight, 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:

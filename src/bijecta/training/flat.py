@@ -29,6 +29,17 @@ class FlatWeights:
         for values in self.values:
             _gradient(values).zero_()
 
+    @torch.no_grad()
+    def clip(self, largest: float) -> Tensor:
+        """Shorten the gradient to a largest norm; return its norm before. An infinite one becomes zero or NaN."""
+        gradients = [_gradient(values) for values in self.values]
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack([n.double() for n in norms]))
+        shrink = (largest / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(shrink)
+        return norm
+
     def release(self) -> None:
         """Give every parameter its own memory again, and no gradient."""
         for group in self._groups.values():

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from bijecta.data.splits import split_rows
 from bijecta.errors import InputError, ShapeError
 from bijecta.training.losses import Batch
+
+BATCHES_AT_ONCE = 32  # gathered in one go: a batch is then a slice, which costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,12 @@ class Rows:
 
     def batches(self, size: int, order: Tensor) -> Iterator["Rows"]:
         """Hand the rows out in the given order, in batches of nearly equal size, at most ``size``."""
-        for index in order.tensor_split(max(1, -(-len(order) // size))):
-            yield self.take(index)
+        ends = [0, *accumulate(len(part) for part in order.tensor_split(max(1, -(-len(order) // size))))]
+        for number in range(0, len(ends) - 1, BATCHES_AT_ONCE):
+            begin, *others = ends[number : number + BATCHES_AT_ONCE + 1]
+            together = self.take(order[begin : others[-1]])
+            for start, end in pairwise([begin, *others]):
+                yield together.take(slice(start - begin, end - begin))
 
     def as_batch(self) -> Batch:
         """Return the rows as a loss takes them."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from bijecta.bijections import Chain
 from bijecta.distributions import Distribution
+from bijecta.flows import Flow
 from bijecta.training.config import OPTIMISERS
 from bijecta.training.flat import FlatWeights
 from bijecta.training.losses import Batch, Loss, nll
@@ -15,8 +15,8 @@ class TrainingStep:
 
     .. math:: \theta \leftarrow \theta - \eta\, u(\nabla_\theta \mathcal{L}(\theta; \text{batch}))
 
-    While it is in use the weights of the flow lie in one piece of memory (`FlatWeights`), and chains that run natively
-    add their gradients there without a graph of single parameters.
+    While it is in use the weights of the flow lie in one piece of memory (`FlatWeights`). Where the loss is `nll` and
+    the flow can (`Flow.differentiate_nll`), the gradient is added there in one native call; autograd does the others.
 
     Args:
         flow: what is trained, in place.
@@ -51,11 +51,8 @@ class TrainingStep:
         self.flow, self.loss, self.gradient_clip = flow, loss, gradient_clip
         self.weights = FlatWeights(flow)
         self.optimiser = OPTIMISERS[optimiser](self.weights.values, lr=learning_rate, weight_decay=weight_decay)
-        # Other losses may differentiate for themselves, by x for example; only of this one is it known that every
-        # backward pass is one of training. Who listens to a parameter wants to hear of its gradient.
-        chains = [module for module in flow.modules() if isinstance(module, Chain) and loss is nll]
-        self.chains = [chain for chain in chains if not any(map(_is_listened_to, chain.parameters()))]
-        self.anchor = torch.zeros((), requires_grad=True)
+        # Who listens to a parameter wants to hear of its gradient from autograd.
+        self.natively = loss is nll and not any(map(_is_listened_to, flow.parameters()))
         self.frozen = torch.zeros((), device=self.weights.values[0].device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -69,17 +66,17 @@ class TrainingStep:
     def differentiate(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch and its gradient."""
         self.weights.zero_grad()
-        try:
-            self._anchor_chains(self.anchor)
-            loss = self.loss(self.flow, batch)
-            loss.backward()
-        finally:
-            self._anchor_chains(None)
+        if self.natively and isinstance(self.flow, Flow) and batch.x is not None:
+            loss = self.flow.differentiate_nll(batch.x, batch.context, batch.weight)
+            if loss is not None:
+                return loss
+        loss = self.loss(self.flow, batch)
+        loss.backward()
         return loss.detach()
 
     def clip(self) -> Tensor:
         """Shorten the gradient to the largest norm allowed; return its norm before."""
-        return torch.nn.utils.clip_grad_norm_(self.weights.values, self.gradient_clip)
+        return self.weights.clip(self.gradient_clip)
 
     def freeze_unless(self, finite: Tensor) -> None:
         """Let no step from now on change the weights if ``finite`` is false; the device decides, and nobody waits."""
@@ -95,10 +92,6 @@ class TrainingStep:
     def release(self) -> None:
         """End training: the weights lie where they lay before."""
         self.weights.release()
-
-    def _anchor_chains(self, anchor: Tensor | None) -> None:
-        for chain in self.chains:
-            chain.native.anchor = anchor
 
 
 def _is_listened_to(weight: nn.Parameter) -> bool:

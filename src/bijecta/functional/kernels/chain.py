@@ -93,7 +93,7 @@ class Program:
         """Find the first step that has a tensor whose gradient is wanted."""
         return next((s for s, numbers in enumerate(self._numbers) if any(wanted[n] for n in numbers)), len(self._steps))
 
-    def call(self, name: str, rows: int, tensors: Sequence[Tensor], *others: Tensor | None, **settings: Any) -> int:
+    def call(self, name: str, rows: int, tensors: Sequence[Tensor], *others: Tensor | None, **settings: Any) -> Any:
         """Call a native function with this program; ``settings`` are further fields of the structure."""
         native = library()
         if native is None:  # pragma: no cover - `can_run_natively` has looked already
@@ -141,7 +141,7 @@ class Program:
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*map(address_of, tensors))
+    return (ctypes.c_void_p * len(tensors))(*[None if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 def _tensors_of(step: Step) -> list[int]:
@@ -165,13 +165,8 @@ def forward_and_ladj(
     context: Tensor | None,
     tensors: Sequence[Tensor],
     plain: Plain,
-    anchor: Tensor | None = None,
 ) -> Pair | None:
     """Map data to latent natively, where that is possible; `can_run_natively` has said yes.
-
-    With an ``anchor``, any leaf that requires a gradient, those of the parameters do not pass through the graph: the
-    backward pass adds them to ``.grad``, which all parameters have. A training step asks for that; it saves more time
-    than the mathematics of a small flow takes.
 
     Args:
         program: the chain.
@@ -179,7 +174,6 @@ def forward_and_ladj(
         context: contexts of shape (*B, C).
         tensors: parameters and buffers, in the order of the program's numbers.
         plain: the same map by tensor operations, of x and context: what is differentiated twice.
-        anchor: stands for all parameters in the graph; None for the parameters themselves.
 
     Returns:
         z (*B, D) and ladj (*B,); None where the plain version has to do it.
@@ -192,9 +186,6 @@ def forward_and_ladj(
     """
     if not _fits(program, x, context, tensors):
         return None
-    if torch.is_grad_enabled() and anchor is not None:
-        z, ladj = _AccumulatingChain.apply(program, x, context, anchor, tensors)
-        return z, ladj
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors, *([] if context is None else [context]))):
         z, ladj = _NativeChain.apply(program, plain, x, context, *tensors)
         return z, ladj
@@ -223,6 +214,42 @@ def inverse_and_ladj(program: Program, z: Tensor, context: Tensor | None, tensor
     if (torch.is_grad_enabled() and any(t.requires_grad for t in given)) or not _fits(program, z, context, tensors):
         return None
     return _map(program, "inverse", z, context, tensors, None)
+
+
+def normal_loss(
+    program: Program, x: Tensor, context: Tensor | None, weight: Tensor | None, tensors: Sequence[Tensor]
+) -> Tensor | None:
+    r"""Compute the mean of :math:`-w \log p(x)` under a standard normal latent, and add its gradient to ``.grad``.
+
+    Data go forwards and back through the chain while they are in the cache, past autograd: what a step of training
+    asks for.
+
+    Args:
+        program: the chain.
+        x: data of shape (N, D).
+        context: contexts of shape (N, C).
+        weight: w of shape (N,); None for 1.
+        tensors: parameters and buffers; a parameter without ``.grad`` is not differentiated.
+
+    Returns:
+        The loss, a scalar without a graph; None where autograd has to do it, and then nothing was added.
+
+    Example:
+        >>> swap = Program([Step("permute", inputs=[1, 0])], features=2, contexts=0)
+        >>> loss = normal_loss(swap, torch.tensor([[0.0, 0.0]]), None, None, [])
+        >>> loss is None or round(float(loss), 4) == 1.8379
+        True
+    """
+    given = [tensor for tensor in (x, context, weight) if tensor is not None]
+    if x.dim() != 2 or not len(x) or any(t.requires_grad for t in given) or not _fits(program, x, context, tensors):
+        return None
+    if weight is not None and (weight.dtype is not x.dtype or weight.shape != x.shape[:1]):
+        return None
+    others = [None if tensor is None else in_memory(tensor) for tensor in (x, context, weight)]
+    sums = [tensor.grad if tensor.requires_grad else None for tensor in tensors]
+    first, addresses = program.first([part is not None for part in sums]), _addresses(sums)
+    name, gradients = f"chain_normal_loss{SUFFIX[x.dtype]}", ctypes.addressof(addresses)
+    return x.new_tensor(program.call(name, len(x), tensors, *others, first=first, gradients=gradients))
 
 
 def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> bool:
@@ -265,28 +292,6 @@ class _NativeChain(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, None, *_differentiate_plainly(ctx.plain, (x, context, *tensors), wanted, gradients)
         return None, None, *_differentiate(ctx.program, (x, context, *tensors), keep, wanted, gradients)
-
-
-class _AccumulatingChain(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, program: Program, x: Tensor, context: Tensor | None, _: Tensor, tensors: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        keep = x.new_empty(program.call("chain_keeps", x.numel() // program.features, tensors))
-        ctx.save_for_backward(x, context, keep)
-        ctx.program, ctx.tensors = program, tensors
-        ctx.set_materialize_grads(False)
-        return _map(program, "forward", x, context, tensors, keep)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        x, context, keep = ctx.saved_tensors
-        sums = [tensor.grad if tensor.requires_grad else None for tensor in ctx.tensors]
-        wanted = ctx.needs_input_grad[1:3]
-        first = 0 if any(wanted) else ctx.program.first([part is not None for part in sums])
-        inputs = (x, context, *ctx.tensors)
-        return None, *_pull_back(ctx.program, inputs, keep, wanted, gradients, sums, first), None, None
 
 
 def _differentiate(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 3
+INTERFACE = 4
 FOLDER = Path(__file__).parent / "build"
 
 
@@ -75,6 +75,8 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         getattr(native, f"rational_quadratic_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
         for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
             getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
+        loss = getattr(native, f"chain_normal_loss_{dtype}")
+        loss.argtypes, loss.restype = [ctypes.c_void_p] * 4, ctypes.c_double
     return native, f"native {native.bijecta_build().decode()}"
 
 
