@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def _kernels_are_chosen(monkeypatch):
     monkeypatch.setattr(choice, "can_run_natively", lambda *_: False)
     monkeypatch.setattr(choice, "can_run_on_gpu", lambda *_: True)
-    if INTERPRETED:  # it computes whole tiles at once, and is slow between them
+    if INTERPRETED:  # it computes a whole tile at once, and is slow between them
         monkeypatch.setattr(triton_spline, "TILE", 2**15)
         monkeypatch.setattr(triton_spline, "ROWS", 2**12)
 
@@ -98,7 +98,7 @@ def test_float32_is_as_exact_as_the_native_kernel_has_to_be(inverse):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("inverse", [False, True])
-@pytest.mark.parametrize(("dtype", "spread"), [(torch.float64, 1.0), (torch.float64, 2.0), (torch.float32, 0.3)])
+@pytest.mark.parametrize(("dtype", "spread"), [(torch.float64, 2.0), (torch.float32, 0.3)])
 def test_a_million_elements(dtype, spread, inverse):
     for part in range(10):
         x, params, upstream = draw(17_000, dtype, spread=spread, seed=part)
