@@ -65,15 +65,23 @@ def transformer_flow(
     """
     if features % token:
         raise InputError(f"transformer_flow expects tokens that fill {features} columns, got {token} per token.")
+    steps = token_layers(features, token, update, context=context, layers=layers, hidden=hidden, width=width)
+    return assemble(features, context, steps, base)
+
+
+def token_layers(
+    features: int, token: int, update: str, *, context: int, layers: int, hidden: Sequence[int], width: int
+) -> list[Bijection]:
+    """Make autoregressive maps of tokens, every second one of which sees the features in reverse."""
     univariate = choose("update", update, UPDATES)()
+    outputs = token * univariate.n_params
     heads = width // 16 if width % 16 == 0 else 1
     steps: list[Bijection] = []
     for layer in range(layers):
         # No reversal after the last block: a base has no order.
         steps += [Permute(range(features)[::-1])] if layer and features > 1 else []
-        outputs = token * univariate.n_params
         net = CausalTransformer(
             features // token, token, outputs, context=context, width=width, heads=heads, hidden=hidden
         )
         steps.append(TokenAutoregressive(univariate, net))
-    return assemble(features, context, steps, base)
+    return steps

@@ -5,14 +5,12 @@ from math import prod
 
 import torch
 
-from bijecta.bijections import ActNorm, Bijection, Permute, Reshape, TokenAutoregressive
+from bijecta.bijections import ActNorm, Permute, Reshape
 from bijecta.distributions import DequantisedImages
 from bijecta.errors import InputError
 from bijecta.flows.images.recipe import dequantised, image_flow
-from bijecta.flows.parts import choose
 from bijecta.flows.registry import recipe
-from bijecta.flows.transformer import UPDATES
-from bijecta.nets import CausalTransformer
+from bijecta.flows.transformer import token_layers
 
 
 @recipe
@@ -60,14 +58,8 @@ def pixel_transformer(
     """
     size, index = prod(shape), patch_order(shape, patch)
     token = shape[0] * patch**2
-    univariate = choose("update", update, UPDATES)()
-    heads = width // 16 if width % 16 == 0 else 1
-    steps: list[Bijection] = [Reshape(shape, [size]), ActNorm(size), Permute(index)]
-    for layer in range(layers):
-        steps += [Permute(range(size)[::-1])] if layer else []
-        outputs = token * univariate.n_params
-        net = CausalTransformer(size // token, token, outputs, context=context, width=width, heads=heads, hidden=hidden)
-        steps.append(TokenAutoregressive(univariate, net))
+    layered = token_layers(size, token, update, context=context, layers=layers, hidden=hidden, width=width)
+    steps = [Reshape(shape, [size]), ActNorm(size), Permute(index), *layered]
     return dequantised(image_flow(shape, context, grey_levels, steps), grey_levels, noise, width)
 
 
