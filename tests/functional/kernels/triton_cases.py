@@ -68,7 +68,7 @@ def errors(x, params, given, upstream) -> Tensor:
 
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("circular", [False, True, "mixed"])
-@pytest.mark.parametrize("bins", [1, 2, 3, 8, 40])
+@pytest.mark.parametrize("bins", [1, 3, 8, 40])
 def test_every_number_of_bins_and_kind_of_column(bins, circular, inverse):
     bound, mask = MIXED if circular == "mixed" else (5.0, circular)
     x, params, upstream = draw(101, torch.float64, bins=bins, circular=circular)
@@ -158,7 +158,7 @@ def test_all_zero_parameters_are_the_identity():
 
 @pytest.mark.parametrize("inverse", [False, True])
 def test_derivatives_of_first_and_second_order(inverse):
-    x, params, _ = draw(2, torch.float64, bins=2, circular=True, columns=1)
+    x, params, _ = draw(1, torch.float64, bins=2, circular=True, columns=1)
     x, params = (each.requires_grad_() for each in on_device(x / 3, params))
     call = partial(rational_quadratic, circular=True, inverse=inverse)
     y, _ = call(x, params)
