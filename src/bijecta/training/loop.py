@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -202,12 +202,13 @@ class _Run:
         """Go once through the training rows, then validate."""
         number, began = len(self.history) + 1, time.monotonic()
         self.flow.train()
-        total = torch.zeros((), device=self.rows.device)
+        sizes, losses = [], []
         with _seeded(self.team.seed(self.config.seed + number), self.rows):
             for batch in self.train.shuffled(self.batch_size, self.config.seed, number):
-                total += self._take_step(batch) * len(batch)
+                sizes.append(len(batch))
+                losses.append(self._take_step(batch))
             self._look_at_losses()
-        train_loss = float(total) / len(self.train)
+        train_loss = sum(size * loss for size, loss in zip(sizes, _read(losses), strict=True)) / sum(sizes)
         progress = self._judge(number, train_loss, time.monotonic() - began)
         self.history.append(progress)
         return progress
@@ -218,12 +219,12 @@ class _Run:
         share, fraction = self.team.share(rows)
         loss = self.optimisation.differentiate(share.as_batch())
         loss = self.team.average(loss, self.weights, fraction)
-        finite = (loss + self.optimisation.clip()).isfinite()
-        self.unseen.append(_Unseen(self.step + 1, rows, rate, loss, finite))
+        both = loss + self.optimisation.clip()
+        self.unseen.append(_Unseen(self.step + 1, rows, rate, loss, both))
         if len(self.unseen) >= STEPS_BETWEEN_LOOKS.get(self.rows.device.type, 1):
             self._look_at_losses()
         else:
-            self.optimisation.freeze_unless(finite)
+            self.optimisation.freeze_unless(both.isfinite())
         self.optimiser.step()
         self.average.update()
         self.step += 1
@@ -232,9 +233,9 @@ class _Run:
     def _look_at_losses(self) -> None:
         """End the run if a loss or gradient was not finite; the weights are still those that gave it."""
         steps, self.unseen = self.unseen, []
-        finite = torch.stack([step.finite for step in steps]).tolist() if steps else []
-        if not all(finite):
-            self._diverged(steps[finite.index(False)])
+        for step, both in zip(steps, _read([step.both for step in steps]), strict=True):
+            if not math.isfinite(both):
+                self._diverged(step)
 
     def _schedule(self) -> float:
         """Rise linearly during the warm-up, then fall along a cosine."""
@@ -353,7 +354,12 @@ class _Unseen(NamedTuple):
     rows: Rows
     rate: float
     loss: Tensor
-    finite: Tensor
+    both: Tensor  # loss and norm of the gradient, added
+
+
+def _read(numbers: Sequence[Tensor]) -> list[float]:
+    """Bring scalars from the device, all at once."""
+    return torch.stack(list(numbers)).tolist() if len(numbers) > 1 else [number.item() for number in numbers]
 
 
 @contextmanager
