@@ -122,6 +122,15 @@ def test_special_numbers(dtype, inverse, circular):
         torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-5, equal_nan=True)
 
 
+def test_the_two_ends_of_a_circle_are_one_point():
+    """Where the spline is flat at the boundary, what lies just below it lands on it, and so at the other end."""
+    params = torch.zeros(1, 24, device=DEVICE)
+    params[:, 16] = -5
+    x = torch.nextafter(torch.tensor([5.0], device=DEVICE), torch.zeros(1, device=DEVICE))
+    found, expected = (each(x, params, settings(circular=True))[0].item() for each in (kernel, _plain))
+    assert found == expected == -5
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 def test_on_every_knot_it_is_one_of_the_two_neighbours(inverse):
     _, params, upstream = draw(50, torch.float64, columns=9)

@@ -348,7 +348,6 @@ def gradient_tile(
     c = _curve(q, here, constants)
     g_y, g_ladj = _upstream(g_y_at, row, x), _upstream(g_ladj_at, row, x)
     outside = tl.abs(x) > bound
-    # Selected before and after: the branch that is not selected may be infinite.
     g_x, g = _differentiate(c, here, g_y * bound, g_ladj, constants)
     # `clamp` passes no gradient to NaN, so the definition has zero there.
     g_x = tl.where(outside, g_y, tl.where(q == q, g_x / bound, 0.0))
