@@ -138,6 +138,7 @@ template <class T> struct Tile {
     T *state, *context, *ladj;         // features, context columns, one row
     T *g, *g_context, *g_ladj;         // and their gradients
     T *room, *other, *blocks;          // for whatever a step needs
+    int rows = tile_rows;              // products leave the others out, where nothing is kept for a gradient
 };
 
 // The factors of an LU step, multiplied once per call: M = P L U.
@@ -291,7 +292,7 @@ template <class T> struct Prepared {
         if (step.kind == permute) reorder(x, tile.room, false);
         if (step.kind == matrix || step.kind == lu) {
             std::copy_n(x, features * tile_rows, keep);
-            network->apply(keep);
+            network->apply(keep, tile.rows);
             std::copy_n(network->outputs(keep), features * tile_rows, x);
         }
         if (step.kind == conditioned) return map_conditioned<false>(tile, keep);
@@ -347,7 +348,7 @@ template <class T> struct Prepared {
         for (int k = 0; k < step.n_inputs; ++k) {
             std::copy_n(source(tile.state, tile.context, step.inputs[k]), tile_rows, at(keep, k));
         }
-        network->apply(keep);
+        network->apply(keep, tile.rows);
         T* mapped = keep + network->activations();
         const T* params = network->outputs(keep);
         with_map<T>(step, [&](auto* type) {
@@ -372,7 +373,7 @@ template <class T> struct Prepared {
             using Map = std::remove_pointer_t<decltype(type)>;
             for (int t = 0; t < step.n_transformed; ++t) {
                 Map map(step, t);
-                T* params = extend(activation, known, done, (t + 1) * map.parameters) + t * map.parameters * tile_rows;
+                T* params = extend(activation, known, done, (t + 1) * map.parameters, tile.rows) + t * map.parameters * tile_rows;
                 T* x = at(tile.state, step.transformed[t]);
                 map_feature<T, true>(map, params, x, tile.ladj);
                 std::copy_n(x, tile_rows, at(activation, known++));
@@ -381,14 +382,14 @@ template <class T> struct Prepared {
     }
 
     // Evaluate every unit that sees known inputs only, but of the outputs no more than `outputs`; returns the outputs.
-    T* extend(T* activation, int64_t known, std::vector<int64_t>& done, int64_t outputs) {
+    T* extend(T* activation, int64_t known, std::vector<int64_t>& done, int64_t outputs, int rows) {
         for (int l = 0; l < step.n_layers; ++l) {
             PackedLayer<T>& layer = network->layers[l];
             T* next = activation + Network<T>::room(layer.in);
             const bool last = l + 1 == step.n_layers;
             int64_t end = done[l];
             while (end < (last ? outputs : layer.out) && layer.seen(end) <= known) ++end;
-            layer.apply_some(activation, next, done[l], end);
+            layer.apply_some(activation, next, done[l], end, rows);
             if (!last) rectify(at(next, done[l]), end - done[l]);
             known = done[l] = end;
             activation = next;
@@ -596,6 +597,7 @@ template <class T> void forward(const Program& program, const T* x, const T* con
     Chain<T> chain(program, Direction::forward);
     chain.for_tiles(false, keep ? 0 : chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
         read_rows(program, x, context, begin, rows, shop.tile);
+        if (!keep) shop.tile.rows = int(rows);
         chain.forward(shop.tile, keep ? keep + number * chain.kept_here : shop.kept.data());
         write_tile(z, begin, rows, program.features, shop.tile.state);
         write_tile(ladj, begin, rows, 1, shop.tile.ladj);
@@ -606,6 +608,7 @@ template <class T> void inverse(const Program& program, const T* z, const T* con
     Chain<T> chain(program, Direction::inverse);
     chain.for_tiles(false, chain.kept_here, [&](Workshop<T>& shop, int64_t, int64_t begin, int64_t rows) {
         read_rows(program, z, context, begin, rows, shop.tile);
+        shop.tile.rows = int(rows);
         for (auto step = chain.steps.rbegin(); step != chain.steps.rend(); ++step) (*step)->inverse(shop.tile, shop.kept.data());
         write_tile(x, begin, rows, program.features, shop.tile.state);
         write_tile(ladj, begin, rows, 1, shop.tile.ladj);

@@ -58,18 +58,18 @@ template <class T> struct PackedLayer {
         }
     }
 
-    // y = W x + b
-    void apply(const T* x, T* y) const {
+    // y = W x + b, for the first rows of the tile
+    void apply(const T* x, T* y, int rows) const {
         for (int64_t o = 0; o < out; o += panel) {
-            multiply<T>(out - o, {weights() + o * in, 1, in}, depth[o / panel], x, bias(o), y + o * tile_rows);
+            multiply<T>(out - o, {weights() + o * in, 1, in}, depth[o / panel], x, bias(o), y + o * tile_rows, rows);
         }
     }
 
     // The outputs [start, end) alone; of x, only what they see needs to be known.
-    void apply_some(const T* x, T* y, int64_t start, int64_t end) const {
+    void apply_some(const T* x, T* y, int64_t start, int64_t end, int rows) const {
         for (int64_t o = start; o < end; o += panel) {
             const int64_t count = std::min<int64_t>(end - o, panel);
-            multiply<T>(count, {weights() + o * in, 1, in}, seen(o + count - 1), x, bias(o), y + o * tile_rows);
+            multiply<T>(count, {weights() + o * in, 1, in}, seen(o + count - 1), x, bias(o), y + o * tile_rows, rows);
         }
     }
 
@@ -165,10 +165,10 @@ template <class T> struct Network {
 
     T* outputs(T* activation) const { return activation + activations() - room(layers.back().out); }
 
-    void apply(T* activation) {
+    void apply(T* activation, int rows) {
         for (size_t l = 0; l < layers.size(); ++l) {
             T* next = activation + room(layers[l].in);
-            layers[l].apply(activation, next);
+            layers[l].apply(activation, next, rows);
             if (l + 1 < layers.size()) rectify(next, layers[l].out);
             activation = next;
         }

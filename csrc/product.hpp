@@ -38,11 +38,12 @@ template <class T> struct Panel {
     int64_t by_input, by_output;
 };
 
-// y[o] = start[o] + sum_k weights[k][o] * x[k] for O outputs and all rows of the tile; no start is zero. x and y are tiles.
-template <class T, int O = panel>
-BIJECTA_INLINE void multiply_panel(Panel<T> weights, int64_t depth, const T* x, const T* start, T* y) {
-    constexpr int L = Vector<T>::lanes, R = vectors_at_once;
-    for (int row = 0; row < tile_rows; row += R * L) {
+// y[o] = start[o] + sum_k weights[k][o] * x[k] for O outputs and the first rows of the tile, R vectors of them at once; no
+// start is zero. x and y are tiles.
+template <class T, int O, int R>
+BIJECTA_INLINE void multiply_panel(Panel<T> weights, int64_t depth, const T* x, const T* start, T* y, int rows) {
+    constexpr int L = Vector<T>::lanes;
+    for (int row = 0; row < rows; row += R * L) {
         Vec<T> sum[O][R];
 #pragma GCC unroll 8
         for (int o = 0; o < O; ++o)
@@ -67,15 +68,23 @@ BIJECTA_INLINE void multiply_panel(Panel<T> weights, int64_t depth, const T* x, 
 }
 
 // The same for any number of outputs up to a panel.
-template <class T> inline void multiply(int64_t outputs, Panel<T> weights, int64_t depth, const T* x, const T* start, T* y) {
+template <class T, int R>
+inline void multiply_outputs(int64_t outputs, Panel<T> weights, int64_t depth, const T* x, const T* start, T* y, int rows) {
     switch (outputs) {
-        case 1: return multiply_panel<T, 1>(weights, depth, x, start, y);
-        case 2: return multiply_panel<T, 2>(weights, depth, x, start, y);
-        case 3: return multiply_panel<T, 3>(weights, depth, x, start, y);
-        case 4: return multiply_panel<T, 4>(weights, depth, x, start, y);
-        case 5: return multiply_panel<T, 5>(weights, depth, x, start, y);
-        default: return multiply_panel<T, 6>(weights, depth, x, start, y);
+        case 1: return multiply_panel<T, 1, R>(weights, depth, x, start, y, rows);
+        case 2: return multiply_panel<T, 2, R>(weights, depth, x, start, y, rows);
+        case 3: return multiply_panel<T, 3, R>(weights, depth, x, start, y, rows);
+        case 4: return multiply_panel<T, 4, R>(weights, depth, x, start, y, rows);
+        case 5: return multiply_panel<T, 5, R>(weights, depth, x, start, y, rows);
+        default: return multiply_panel<T, 6, R>(weights, depth, x, start, y, rows);
     }
+}
+
+// And for any number of rows, without work on many more: one row at a time has to be fast too.
+template <class T>
+inline void multiply(int64_t outputs, Panel<T> weights, int64_t depth, const T* x, const T* start, T* y, int rows = tile_rows) {
+    if (rows <= Vector<T>::lanes) return multiply_outputs<T, 1>(outputs, weights, depth, x, start, y, rows);
+    return multiply_outputs<T, vectors_at_once>(outputs, weights, depth, x, start, y, rows);
 }
 
 // w[o][i] += sum_r g[o][r] * x[r][i] for six outputs o and V vectors of inputs i of a block of rows.

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import contains
 from typing import Any
 
 from torch import Tensor, nn
@@ -91,7 +93,8 @@ class _Description:
         self.homes: list[tuple[dict[str, Any], str]] = []
         self.facts: list[tuple[dict[str, Any], str, object]] = []  # this entry was this object
         self.versions: list[tuple[Tensor, int]] = []  # nothing has written into this tensor since
-        self.modules: list[nn.Module] = []
+        self.hooks: list[dict[int, Any]] = []  # who is called before or after some layer
+        self.places: list[dict[str, Any]] = []  # the layers' own attributes
         self.context = 0
         try:
             features = _features(layers)
@@ -108,8 +111,7 @@ class _Description:
     def holds(self, layers: list[Bijection]) -> bool:
         """Tell whether nothing was replaced, rewritten or hooked since."""
         return (
-            len(layers) == len(self.layers)
-            and all(a is b for a, b in zip(layers, self.layers, strict=True))
+            layers == self.layers
             and all(home.get(name) is value for home, name, value in self.facts)
             and all(tensor._version == version for tensor, version in self.versions)
             and self._hooked() == self.hooked
@@ -117,10 +119,7 @@ class _Description:
 
     def _hooked(self) -> bool:
         """Tell whether somebody listens at a layer or has replaced its call: native code would not call them."""
-        return any(
-            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or "forward" in m.__dict__
-            for m in self.modules
-        )
+        return any(self.hooks) or any(map(contains, self.places, repeat("forward")))
 
     def tensors(self) -> list[Tensor]:
         return [home[name] for home, name in self.homes]
@@ -229,7 +228,8 @@ class _Description:
         return [int(number) for number in buffer.tolist()]
 
     def _watch(self, module: nn.Module) -> None:
-        self.modules.append(module)
+        self.hooks += [module._forward_hooks, module._forward_pre_hooks, module._backward_hooks]
+        self.places.append(module.__dict__)
 
 
 def _features(layers: Iterable[Bijection]) -> int:
