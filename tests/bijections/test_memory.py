@@ -154,6 +154,27 @@ def test_rebuilding_in_float32_stays_close_over_depth(depth, tolerance):
     assert 0 < relative_error(found, expected) < tolerance
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("nsf", {"features": 5, "layers": 16}), ("glow_image", {"shape": [1, 8, 8], "steps": 16})]
+)
+def test_trained_flows_drift_little(name, arguments):
+    torch.manual_seed(0)
+    flow = build(name, arguments)
+    x = torch.randn(2000, *flow.event_shape)
+    x = x + 0.5 * x.roll(1, -1).square() - 0.3 * (2 * x.roll(2, -1)).sin()
+    flow.initialise(x)
+    step = TrainingStep(flow, gradient_clip=10.0)
+    for k in range(100):
+        step(Batch(100, x[100 * (k % 20) : 100 * (k % 20 + 1)]))
+    step.release()
+    parameters = list(flow.parameters())
+    expected = torch.autograd.grad(flow.log_prob(x[:200]).mean(), parameters)
+    with memory_mode(flow, "rebuild"):
+        found = torch.autograd.grad(flow.log_prob(x[:200]).mean(), parameters)
+    assert 0 < relative_error(found, expected) < 1e-4
+
+
 def test_drift_is_an_error_that_says_what_to_do():
     torch.manual_seed(1)
     chain, x = steps(24, size=20), torch.randn(4, 1, 8, 8)
