@@ -11,6 +11,7 @@ from speed_rows import ROWS, Row
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
+OWN_README = Path(__file__).with_name("README.md")
 sys.path.insert(0, str(README.with_name("docs") / "_ext"))
 
 from families_page import families_by_cost  # noqa: E402 (it lies beside the documentation that it is made for)
@@ -34,6 +35,41 @@ def speed_table() -> str:
     words = "; ".join(_describe(ROWS[name]) for name in measured)
     source = f"{words}. Each against the fastest of flowjax, nflows, zuko, normflows and FrEIA, in turns: "
     return "\n".join([table(record["rows"]), "", source + _source(record)])
+
+
+def density_tables() -> str:
+    """Make the tables of densities: patches of images, families on toys, two losses, tables."""
+    patches, matching = _read("density_bsds300"), _read("density_matching")
+    ours = patches["rows"][0]
+    spent = f"+- {ours['2 s.e.']:.2f}, {ours['CPU seconds']} CPU seconds, {ours['parameters']:,} parameters"
+    rows = [{"model": "**ours**", "nats": ours["nats"], "from": spent}]
+    rows += [{"model": "Gaussian, ours", "nats": ours["Gaussian"], "from": f"+- {ours['Gaussian 2 s.e.']:.2f}"}]
+    rows = [{**row, "nats": f"{row['nats']:.2f}"} for row in [*rows, *ours["published"]]]
+    losses = ["toy", "loss", "gap", "CPU seconds", "steps", "evaluations, training step", "evaluations, log_prob"]
+    uci = ["set", "rows", "columns", "Gaussian", "mixture", "kernels", "flow"]
+    parts = [_markdown(rows, ["model", "nats", "from"]), _source(patches)]
+    parts += [_markdown(_by_family(), ["family", *_toys()]), _source(_read("density_toys"))]
+    parts += [_markdown(matching["rows"], losses), _source(matching)]
+    parts += [_markdown(_read("density_uci")["rows"], uci), _source(_read("density_uci"))]
+    return "\n\n".join(parts)
+
+
+def _toys() -> list[str]:
+    return sorted({row["toy"] for row in _read("density_toys")["rows"]})
+
+
+def _by_family() -> list[dict[str, Any]]:
+    families: dict[str, dict[str, Any]] = {}
+    for row in _read("density_toys")["rows"]:
+        cell = f"{row['gap']:.3f} ({row['CPU seconds']:.0f} s)"
+        families.setdefault(row["family"], dict.fromkeys(_toys(), "") | {"family": row["family"]})[row["toy"]] = cell
+    return [families[name] for name in sorted(families)]
+
+
+def _markdown(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    cells = [[f"{row[c]:.4g}" if isinstance(row[c], float) else str(row[c]) for c in columns] for row in rows]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _describe(row: Row) -> str:
@@ -64,3 +100,5 @@ if __name__ == "__main__":
     if (RESULTS / "speed.json").exists():
         text = _replace(text, "speed", speed_table())
     README.write_text(text, encoding="utf8")
+    own = _replace(OWN_README.read_text(encoding="utf8"), "density", density_tables())
+    OWN_README.write_text(own, encoding="utf8")
