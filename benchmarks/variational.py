@@ -27,7 +27,7 @@ from machine import keep, print_table
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SPLITS = 3
-SPHERE = FitConfig(epochs=25, batch_size=256, patience=8, learning_rate=3e-3)
+SPHERE = FitConfig(epochs=60, batch_size=256, patience=12, learning_rate=3e-3)
 POSTERIOR = FitConfig(epochs=10, steps_per_epoch=100, batch_size=128, learning_rate=3e-3, patience=0)
 PARTICLES = FitConfig(epochs=15, steps_per_epoch=100, batch_size=256, learning_rate=2e-3, patience=0)
 GAPS = FitConfig(epochs=25, batch_size=256, patience=0, learning_rate=5e-3)
