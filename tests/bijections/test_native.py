@@ -197,6 +197,19 @@ def test_second_derivatives(plainly):
     close(hessian(), plainly(hessian), 1e-9)
 
 
+def test_second_derivatives_of_a_chain_that_feeds_itself(plainly):
+    flow, x, _ = make("nsf", rows=5)
+    weights = list(flow.bijection.layers[2].parameters())
+
+    def differentiate():
+        z, ladj = flow.bijection(flow.bijection(x)), flow.log_prob(x)
+        first = torch.autograd.grad((z.sin().sum() + ladj.sum()), weights, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), weights)
+
+    for found, expected in zip(differentiate(), plainly(differentiate), strict=True):
+        close(found, expected, 1e-9)
+
+
 def test_the_graph_can_be_kept():
     flow, x, _ = make("maf")
     loss = flow.log_prob(x).sum()

@@ -344,14 +344,34 @@ def _differentiate_plainly(
     plain: Plain, inputs: tuple[Tensor, ...], wanted: Sequence[bool], gradients: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
     """Differentiate the plain version, so that the result can be differentiated again."""
-    x, context, *_ = inputs
-    # Fresh views: what x was computed from is not this operation's business.
-    given = [x.view_as(x), None if context is None else context.view_as(context), *inputs[2:]]
+    gate = _Gate()
+    given = [None if t is None else _Gated.apply(t, gate) for t in inputs[:2]]
     pairs = [(y, g) for y, g in zip(plain(given[0], given[1]), gradients, strict=True) if g is not None]
+    if not pairs:  # a gate behind this operation was shut
+        return [None] * len(wanted)
     outputs, upstream = zip(*pairs, strict=True)
-    chosen = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
+    chosen = [tensor for tensor, want in zip([*given, *inputs[2:]], wanted, strict=True) if want]
+    gate.shut = True
     found = iter(torch.autograd.grad(outputs, chosen, upstream, create_graph=True, allow_unused=True))
+    gate.shut = False
     return [next(found) if want else None for want in wanted]
+
+
+class _Gate:
+    """Whether gradients go on to what x was computed from: perhaps to the same parameters, which would count twice."""
+
+    shut = False
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate: _Gate) -> Tensor:
+        ctx.gate = gate
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
+        return None if ctx.gate.shut else gradient, None
 
 
 class _NativeLayer(ctypes.Structure):
