@@ -23,13 +23,12 @@ def pixel_transformer(
     layers: int = 4,
     hidden: Sequence[int] = (64, 64),
     width: int = 32,
-    update: str = "spline",
     noise: str = "variational",
 ) -> DequantisedImages:
     """Build a transformer flow for images of whole numbers: patches, each mapped given those before it.
 
     Dequantisation, logit and base are those of `pixel_glow`. Every second layer sees the patches in reverse. The
-    density takes one pass; a sample is made patch by patch.
+    density takes one pass; a sample is made patch by patch. The maps are splines, the paper's are affine.
 
     Args:
         shape: shape (C, H, W) of one image; H and W divisible by ``patch``, and by 2 for variational noise.
@@ -39,7 +38,6 @@ def pixel_transformer(
         layers: how many autoregressive maps follow each other.
         hidden: units of the feed-forward network of every attention layer; as many attention layers as entries.
         width: numbers that stand for a patch inside of the network; 16 of them make one attention head.
-        update: "spline" or "affine", the map of every number; the paper's is affine.
         noise: "variational" (a flow of the noise given the image) or "uniform".
 
     Returns:
@@ -58,7 +56,7 @@ def pixel_transformer(
     """
     size, index = prod(shape), patch_order(shape, patch)
     token = shape[0] * patch**2
-    layered = token_layers(size, token, update, context=context, layers=layers, hidden=hidden, width=width)
+    layered = token_layers(size, token, "spline", context=context, layers=layers, hidden=hidden, width=width)
     steps = [Reshape(shape, [size]), ActNorm(size), Permute(index), *layered]
     return dequantised(image_flow(shape, context, grey_levels, steps), grey_levels, noise, width)
 

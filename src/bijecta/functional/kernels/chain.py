@@ -6,20 +6,18 @@ parameters move. `csrc/flow.cpp` has the same structures.
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.plainly import Pair, Plain, differentiate_plainly
 from bijecta.functional.kernels.spline import SUFFIX, NativeSpline, SplineSettings, address_of, in_memory
 
 KINDS = ("standardise", "act_norm", "matrix", "lu", "permute", "conditioned")
 MAPS = ("additive", "affine", "spline")
-
-Pair: TypeAlias = tuple[Tensor, Tensor]
-Plain: TypeAlias = Callable[[Tensor, Tensor | None], Pair]
 
 
 class Layer(NamedTuple):
@@ -247,6 +245,8 @@ def normal_loss(
         return None
     others = [None if tensor is None else in_memory(tensor) for tensor in (x, context, weight)]
     sums = [tensor.grad if tensor.requires_grad else None for tensor in tensors]
+    if not all(part is None or part.is_contiguous() for part in sums):
+        return None
     first, addresses = program.first([part is not None for part in sums]), _addresses(sums)
     name, gradients = f"chain_normal_loss{SUFFIX[x.dtype]}", ctypes.addressof(addresses)
     return x.new_tensor(program.call(name, len(x), tensors, *others, first=first, gradients=gradients))
@@ -290,7 +290,7 @@ class _NativeChain(torch.autograd.Function):
         x, context, keep, *tensors = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return None, None, *_differentiate_plainly(ctx.plain, (x, context, *tensors), wanted, gradients)
+            return None, None, *differentiate_plainly(ctx.plain, (x, context, *tensors), wanted, gradients)
         return None, None, *_differentiate(ctx.program, (x, context, *tensors), keep, wanted, gradients)
 
 
@@ -338,40 +338,6 @@ def _pull_back(
         gradients=ctypes.addressof(addresses),
     )
     return g_x, g_context
-
-
-def _differentiate_plainly(
-    plain: Plain, inputs: tuple[Tensor, ...], wanted: Sequence[bool], gradients: tuple[Tensor | None, ...]
-) -> list[Tensor | None]:
-    """Differentiate the plain version, so that the result can be differentiated again."""
-    gate = _Gate()
-    given = [None if t is None else _Gated.apply(t, gate) for t in inputs[:2]]
-    pairs = [(y, g) for y, g in zip(plain(given[0], given[1]), gradients, strict=True) if g is not None]
-    if not pairs:  # a gate behind this operation was shut
-        return [None] * len(wanted)
-    outputs, upstream = zip(*pairs, strict=True)
-    chosen = [tensor for tensor, want in zip([*given, *inputs[2:]], wanted, strict=True) if want]
-    gate.shut = True
-    found = iter(torch.autograd.grad(outputs, chosen, upstream, create_graph=True, allow_unused=True))
-    gate.shut = False
-    return [next(found) if want else None for want in wanted]
-
-
-class _Gate:
-    """Whether gradients go on to what x was computed from: perhaps to the same parameters, which would count twice."""
-
-    shut = False
-
-
-class _Gated(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gate: _Gate) -> Tensor:
-        ctx.gate = gate
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
-        return None if ctx.gate.shut else gradient, None
 
 
 class _NativeLayer(ctypes.Structure):

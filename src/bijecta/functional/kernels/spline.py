@@ -3,6 +3,7 @@
 import ctypes
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from bijecta.functional.kernels.dispatch import can_run_natively, can_run_on_gpu
 from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.plainly import differentiate_plainly
 
 MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks for another
 
@@ -97,25 +99,12 @@ class _FusedSpline(torch.autograd.Function):
         return kernels.map(x, params, settings)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         x, params = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiate_plainly(x, params, ctx.settings, ctx.plain, gradients), None, None, None
+            plain = partial(ctx.plain, settings=ctx.settings)
+            return *differentiate_plainly(plain, (x, params), ctx.needs_input_grad[:2], gradients), None, None, None
         return *ctx.kernels.differentiate(x, params, ctx.settings, gradients), None, None, None
-
-
-def _differentiate_plainly(
-    x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, gradients: Upstream
-) -> tuple[Tensor | None, Tensor | None]:
-    """Differentiate the plain version, so that the result can be differentiated again."""
-    # Fresh views: if params were computed from x, that path is not this operation's business.
-    inputs = x.view_as(x), params.view_as(params)
-    pairs = [(y, g) for y, g in zip(plain(*inputs, settings), gradients, strict=True) if g is not None]
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    outputs, upstream = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, upstream, create_graph=True))
-    g_x, g_params = (next(found) if tensor.requires_grad else None for tensor in inputs)
-    return g_x, g_params
 
 
 # --- the boundary to native code ---------------------------------------------------------------------------------
