@@ -116,9 +116,9 @@ template <class T, class Call> void with_map(const Step& step, const Call& call)
     }
 }
 
-// Map a feature of all rows in place, and add to their ladj.
-template <class T, bool inverse, class Map> void map_feature(Map& map, const T* params, T* x, T* ladj) {
-    for (int r = 0; r < tile_rows; r += Vector<T>::lanes) {
+// Map a feature of the first rows in place, and add to their ladj.
+template <class T, bool inverse, class Map> void map_feature(Map& map, const T* params, T* x, T* ladj, int rows) {
+    for (int r = 0; r < rows; r += Vector<T>::lanes) {
         const Image<T> image = map.template map<inverse>(params + r, load(x + r));
         store(x + r, image.y);
         store(ladj + r, load(ladj + r) + image.ladj);
@@ -357,7 +357,7 @@ template <class T> struct Prepared {
                 Map map(step, t);
                 T* x = at(tile.state, step.transformed[t]);
                 if constexpr (!inverse) std::copy_n(x, tile_rows, at(mapped, t));
-                map_feature<T, inverse>(map, at(params, t * map.parameters), x, tile.ladj);
+                map_feature<T, inverse>(map, at(params, t * map.parameters), x, tile.ladj, tile.rows);
             }
         });
     }
@@ -375,7 +375,7 @@ template <class T> struct Prepared {
                 Map map(step, t);
                 T* params = extend(activation, known, done, (t + 1) * map.parameters, tile.rows) + t * map.parameters * tile_rows;
                 T* x = at(tile.state, step.transformed[t]);
-                map_feature<T, true>(map, params, x, tile.ladj);
+                map_feature<T, true>(map, params, x, tile.ladj, tile.rows);
                 std::copy_n(x, tile_rows, at(activation, known++));
             }
         });
