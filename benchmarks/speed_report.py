@@ -84,7 +84,7 @@ def print_row(result: dict[str, Any]) -> None:
 
 
 def table(results: Iterable[dict[str, Any]]) -> str:
-    """Make the Markdown table of the README from the rows of results/speed.json."""
+    """Make the complete Markdown table from the rows of results/speed.json."""
     results = [result for result in results if "row" in result]
     lines = ["| model | work | bijecta (ms) | fastest peer (ms) | times faster | times the floor |"]
     lines += ["|---|---|--:|--:|--:|--:|"]
@@ -99,6 +99,34 @@ def table(results: Iterable[dict[str, Any]]) -> str:
         ratios = f"{_ratio(result, 'times_faster')} | {_ratio(result, 'times_floor')}"
         lines.append(f"| {result['row']} | {label(result)} | {mine} | {peer} | {ratios} |")
     return "\n".join(lines)
+
+
+def matrix(results: Iterable[dict[str, Any]]) -> str:
+    """Make a small Markdown table: how many times faster than the fastest peer, a line per model."""
+    works = {"train": "training step", "log_prob": "log_prob", "sample": "sample"}
+    lines = ["| times faster | " + " | ".join(works.values()) + " |", "|---" + "|--:" * len(works) + "|"]
+    models: dict[str, dict[str, dict[str, Any]]] = {}
+    for result in results:
+        if (
+            "row" in result and result["work"] in works
+        ):  # the first size of a work is that of the model, later ones small
+            models.setdefault(result["row"], {}).setdefault(result["work"], result)
+    for name, found in models.items():
+        cells = [
+            f"{_ratio(found[work], 'times_faster')} ({found[work]['fastest_peer']})" for work in works if work in found
+        ]
+        lines.append(f"| {_describe(ROWS[name])} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _describe(row: Row) -> str:
+    if row.kind == "image":
+        return f"Glow, {'x'.join(map(str, row.event))} pixels, {row.hidden[0]} channels"
+    if row.kind == "continuous":
+        return f"continuous flow, {row.features} features"
+    univariate = {"affine": "affine", "spline": "spline"}[row.univariate]
+    widths = f"{len(row.hidden)} x {row.hidden[0]}"
+    return f"{univariate} {row.kind}, {row.features} features, {row.layers} layers of {widths}"
 
 
 def plot(results: Iterable[dict[str, Any]], path: Path) -> None:

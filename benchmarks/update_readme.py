@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speed_report import table
-from speed_rows import ROWS, Row
+from speed_report import matrix, table
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -28,13 +27,12 @@ def toys_table() -> str:
     return "\n".join([*lines, "", source])
 
 
-def speed_table() -> str:
-    """Make the table of times beside the fastest other library and the floor."""
+def speed_tables() -> tuple[str, str]:
+    """Make the table of ratios, and that of all times beside the fastest other library and the floor."""
     record = _read("speed")
-    measured = {row["row"]: None for row in record["rows"] if "row" in row}
-    words = "; ".join(_describe(ROWS[name]) for name in measured)
-    source = f"{words}. Each against the fastest of flowjax, nflows, zuko, normflows and FrEIA, in turns: "
-    return "\n".join([table(record["rows"]), "", source + _source(record)])
+    source = f"Against the fastest of flowjax, nflows, zuko, normflows and FrEIA, in turns: {_source(record)}"
+    more = "Times, floors and where the targets are missed: [benchmarks](benchmarks/README.md#speed)."
+    return f"{matrix(record['rows'])}\n\n{source} {more}", f"{table(record['rows'])}\n\n{source}"
 
 
 def density_tables() -> str:
@@ -72,11 +70,6 @@ def _markdown(rows: list[dict[str, Any]], columns: list[str]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _describe(row: Row) -> str:
-    kind = f"{row.univariate} {row.kind}".strip()
-    return f"`{row.name}`: {kind}, {row.features} features, {row.layers} layers, widths {row.hidden}"
-
-
 def _source(record: dict[str, Any]) -> str:
     machine = record["machine"]
     return (
@@ -95,10 +88,9 @@ def _replace(text: str, name: str, content: str) -> str:
 
 
 if __name__ == "__main__":
+    ratios, times = speed_tables()
     text = _replace(README.read_text(encoding="utf8"), "toys", toys_table())
     text = _replace(text, "families", families_by_cost())
-    if (RESULTS / "speed.json").exists():
-        text = _replace(text, "speed", speed_table())
-    README.write_text(text, encoding="utf8")
+    README.write_text(_replace(text, "speed", ratios), encoding="utf8")
     own = _replace(OWN_README.read_text(encoding="utf8"), "density", density_tables())
-    OWN_README.write_text(own, encoding="utf8")
+    OWN_README.write_text(_replace(own, "speed", times), encoding="utf8")

@@ -1,9 +1,14 @@
 """The parent of the speed benchmark, and what it makes of the figures."""
 
+from dataclasses import replace
+
 import pytest
 
 import speed
 import speed_report
+import step_profile
+from bijecta.functional.kernels import status
+from bijecta.functional.kernels.chain import Program
 from speed_rows import LIBRARIES, ROWS, why_not
 
 GOOD = {"parameters": 35344, "finite": True}
@@ -81,3 +86,20 @@ def test_one_row_from_end_to_end(monkeypatch, capsys):
         result = speed.measure(ROWS["realnvp2"], "log_prob", 64, children, options)
     assert result["facts"]["bijecta"]["finite"]
     assert result["times_floor"] == result["milliseconds"]["bijecta"] > 0
+
+
+def test_the_matrix_has_a_line_per_model_and_leaves_small_batches_out():
+    works = [compared(), compared("log_prob", 10_000), compared("log_prob", 1), compared("sample", 1000)]
+    works[2]["times_faster"] = 999.0
+    _, _, line = speed_report.matrix([*works, {"versions": {}}]).splitlines()
+    ratio = f"{works[0]['times_faster']:.2f} ({works[0]['fastest_peer']})"
+    assert line == f"| affine coupling, 2 features, 8 layers of 2 x 64 | {ratio} | {ratio} | {ratio} |"
+
+
+@pytest.mark.skipif(not status().startswith("native"), reason=f"native kernels are {status()}")
+def test_the_parts_of_a_step_are_timed_and_the_call_is_put_back():
+    native = Program.call
+    row = step_profile.profile(replace(ROWS["nsf2"], batch=8), steps=20)
+    assert Program.call is native
+    assert set(row) == {"row", "native", "around it", "clip", "optimiser"}
+    assert all(value > 0 for name, value in row.items() if name != "row")
