@@ -34,12 +34,10 @@ def test_every_output_depends_on_every_object_and_on_the_context():
 
 def test_one_hidden_layer_in_numpy():
     net, x = moved(hidden=(8,)), np.random.default_rng(0).normal(size=(4, 2))
-    alone, bias, together, last, last_bias = (
-        p.detach().numpy()
-        for p in (net.alone[0].weight, net.alone[0].bias, net.together[0].weight, net.last.weight, net.last.bias)
-    )
-    h = np.tanh(x @ alone.T + x.mean(0) @ together.T + bias)
-    expected = np.concatenate([h, np.broadcast_to(h.mean(0), h.shape)], 1) @ last.T + last_bias
+    value = {name: parameter.detach().numpy() for name, parameter in net.named_parameters()}
+    h = np.tanh(x @ value["alone.0.weight"].T + x.mean(0) @ value["together.0.weight"].T + value["alone.0.bias"])
+    expected = h @ value["last.weight"].T + h.mean(0) @ value["last_together.weight"].T
+    expected += value["last.bias"] + value["last_together.bias"]
     found = net(torch.from_numpy(x.T).unsqueeze(-1)).squeeze(-1).mT
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-12)
 
