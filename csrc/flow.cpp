@@ -458,28 +458,31 @@ template <class T> struct Prepared {
 
 // --- the whole chain -----------------------------------------------------------------------------------------------------
 
-// Room for one worker, all zero at first: what is not read is computed on nevertheless.
+// Room for one worker and a group of tiles, all zero at first: what is not read is computed on nevertheless.
 template <class T> struct Workshop {
     const int64_t worker;
     Aligned<T> storage, kept;
-    Tile<T> tile;
+    std::vector<Tile<T>> tiles;
+    Tile<T>& tile;  // the first one, for who takes one after the other
 
-    Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep)
-        : worker(number), storage(size(program, widest, with_gradient)), kept(keep) {
+    Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep, int64_t group = 1)
+        : worker(number), storage(size(program, widest, with_gradient, group)), kept(keep * group), tiles(group), tile(tiles[0]) {
         T* next = storage.data();
         const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
         const int64_t state = Network<T>::room(program.features), context = program.contexts * tile_rows;
-        tile.state = take(state), tile.context = take(context), tile.ladj = take(tile_rows);
-        tile.room = take(Network<T>::room(widest)), tile.other = take(Network<T>::room(widest));
-        if (!with_gradient) return;
-        tile.g = take(state), tile.g_context = take(context), tile.g_ladj = take(tile_rows);
-        tile.blocks = take(block_room<T>(widest));
+        T *const room = take(Network<T>::room(widest)), *const other = take(Network<T>::room(widest));
+        T* const blocks = with_gradient ? take(block_room<T>(widest)) : nullptr;
+        for (Tile<T>& one : tiles) {
+            one.room = room, one.other = other, one.blocks = blocks;
+            one.state = take(state), one.context = take(context), one.ladj = take(tile_rows);
+            if (with_gradient) one.g = take(state), one.g_context = take(context), one.g_ladj = take(tile_rows);
+        }
     }
 
-    static int64_t size(const Program& p, int64_t widest, bool with_gradient) {
-        const int64_t tiles = Network<T>::room(p.features) + (p.contexts + 1) * tile_rows;
+    static int64_t size(const Program& p, int64_t widest, bool with_gradient, int64_t group) {
+        const int64_t tile = Network<T>::room(p.features) + (p.contexts + 1) * tile_rows;
         const int64_t blocks = with_gradient ? block_room<T>(widest) : 0;
-        return tiles * (with_gradient ? 2 : 1) + 2 * Network<T>::room(widest) + blocks;
+        return group * tile * (with_gradient ? 2 : 1) + 2 * Network<T>::room(widest) + blocks;
     }
 
     // This worker's sums, behind the last one; made where they are used, since large ones take their time.
@@ -527,19 +530,39 @@ template <class T> struct Chain {
         });
     }
 
-    void forward(const Tile<T>& tile, T* keep) {
+    // How many tiles to take through a step before the next one: several where the weights of all steps are more than the
+    // cache of a core holds, so that they are read less often; one where they stay there, beside what is kept of a tile.
+    int64_t group() const {
+        constexpr int64_t cache = 7 << 18;
+        return sums * int64_t(sizeof(T)) < cache ? 1 : std::min<int64_t>(8, (tiles() + workers - 1) / workers);
+    }
+
+    // Call work(shop, first tile, tiles) for groups of tiles, which are `workers` apart.
+    template <class Work> void for_groups(const Work& work) {
+        parallel_workers(workers, [&](int64_t worker) {
+            const int64_t most = group();
+            Workshop<T> shop(worker, program, widest, true, kept_here, most);
+            for (int64_t number = worker; number < tiles(); number += most * workers) {
+                work(shop, number, std::min(most, (tiles() - number + workers - 1) / workers));
+            }
+        });
+    }
+
+    // Of tile i, `keep` + i * kept_here is kept.
+    void forward(const Tile<T>* tiles, int64_t count, T* keep) {
         for (auto& step : steps) {
-            step->forward(tile, keep);
+            for (int64_t i = 0; i < count; ++i) step->forward(tiles[i], keep + i * kept_here);
             keep += kept(step->step, program.features);
         }
     }
 
-    // Both pointers are behind the last step's.
-    void differentiate(const Tile<T>& tile, T* keep, T* sum, bool inputs_wanted) {
+    // `sum`, and `keep` of the first tile, are behind the last step's.
+    void differentiate(const Tile<T>* tiles, int64_t count, T* keep, T* sum, bool inputs_wanted) {
         for (int64_t s = int64_t(steps.size()); s-- > first - from;) {
             keep -= kept(steps[s]->step, program.features);
             sum -= steps[s]->gradient_size();
-            steps[s]->differentiate(tile, keep, sum, s > first - from || inputs_wanted);
+            const bool wanted = s > first - from || inputs_wanted;
+            for (int64_t i = 0; i < count; ++i) steps[s]->differentiate(tiles[i], keep + i * kept_here, sum, wanted);
         }
     }
 
@@ -576,6 +599,13 @@ template <class T> void write_tile(T* to, int64_t begin, int64_t rows, int64_t c
     }
 }
 
+// The rows of one tile.
+struct Rows {
+    int64_t begin, count;
+    Rows(const Program& program, int64_t tile)
+        : begin(tile * tile_rows), count(std::min<int64_t>(tile_rows, program.rows - begin)) {}
+};
+
 // Return the sum of g_ladj (ladj - |z|^2 / 2 - D log(2 pi) / 2), and leave its gradient by z.
 template <class T> double start_from_normal(int64_t features, int64_t rows, const Tile<T>& tile) {
     constexpr double half_log_2_pi = 0.91893853320467274178;
@@ -598,7 +628,7 @@ template <class T> void forward(const Program& program, const T* x, const T* con
     chain.for_tiles(false, keep ? 0 : chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
         read_rows(program, x, context, begin, rows, shop.tile);
         if (!keep) shop.tile.rows = int(rows);
-        chain.forward(shop.tile, keep ? keep + number * chain.kept_here : shop.kept.data());
+        chain.forward(&shop.tile, 1, keep ? keep + number * chain.kept_here : shop.kept.data());
         write_tile(z, begin, rows, program.features, shop.tile.state);
         write_tile(ladj, begin, rows, 1, shop.tile.ladj);
     });
@@ -626,7 +656,7 @@ void gradient(const Program& program, T* keep, const T* g_z, const T* g_ladj, T*
         read_tile(g_z, begin, rows, program.features, shop.tile.g);
         read_tile(g_ladj, begin, rows, 1, shop.tile.g_ladj);
         std::fill_n(shop.tile.g_context, program.contexts * tile_rows, T(0));
-        chain.differentiate(shop.tile, keep + (number + 1) * kept_per_tile, sum, g_x || g_context);
+        chain.differentiate(&shop.tile, 1, keep + (number + 1) * kept_per_tile, sum, g_x || g_context);
         if (g_x) write_tile(g_x, begin, rows, program.features, shop.tile.g);
         if (g_context) write_tile(g_context, begin, rows, program.contexts, shop.tile.g_context);
     });
@@ -639,15 +669,19 @@ template <class T> double normal_loss(const Program& program, const T* x, const 
     Chain<T> chain(program, Direction::gradient);
     std::vector<Aligned<T>> sums(chain.workers);
     std::vector<double> losses(chain.tiles());
-    chain.for_tiles(true, chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
-        const Tile<T>& tile = shop.tile;
+    chain.for_groups([&](Workshop<T>& shop, int64_t number, int64_t count) {
         T *sum = shop.room_for_sums(sums, chain.sums), *keep = shop.kept.data();
-        read_rows(program, x, context, begin, rows, tile);
-        chain.forward(tile, keep);
-        read_tile(weight, begin, rows, 1, tile.g_ladj);
-        for (int r = 0; r < rows; ++r) tile.g_ladj[r] = -(weight ? tile.g_ladj[r] : T(1)) / T(program.rows);
-        losses[number] = start_from_normal(program.features, rows, tile);
-        chain.differentiate(tile, keep + chain.kept_here, sum, false);
+        const auto rows_of = [&](int64_t i) { return Rows{program, number + i * chain.workers}; };
+        for (int64_t i = 0; i < count; ++i) read_rows(program, x, context, rows_of(i).begin, rows_of(i).count, shop.tiles[i]);
+        chain.forward(shop.tiles.data(), count, keep);
+        for (int64_t i = 0; i < count; ++i) {
+            const Tile<T>& tile = shop.tiles[i];
+            const auto [begin, rows] = rows_of(i);
+            read_tile(weight, begin, rows, 1, tile.g_ladj);
+            for (int r = 0; r < rows; ++r) tile.g_ladj[r] = -(weight ? tile.g_ladj[r] : T(1)) / T(program.rows);
+            losses[number + i * chain.workers] = start_from_normal(program.features, rows, tile);
+        }
+        chain.differentiate(shop.tiles.data(), count, keep + chain.kept_here, sum, false);
     });
     chain.write_gradient(sums);
     double total = 0;

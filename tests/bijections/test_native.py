@@ -28,6 +28,9 @@ CASES = {
     "maf": {"features": 5, "hidden": [40, 30]},
     "maf conditional": {"features": 7, "context": 2, "layers": 3},
     "maf narrower than its features": {"features": 20, "hidden": [6]},
+    # Weights of two megabytes: several tiles go through a layer before the next one.
+    "maf wide": {"features": 6, "hidden": [300, 300], "layers": 3, "context": 1},
+    "nsf wide": {"features": 3, "hidden": [300, 300], "layers": 2, "bins": 4},
     "nsf_autoregressive": {"features": 6, "bins": 8, "hidden": [31, 32], "layers": 2},
 }
 
@@ -132,7 +135,10 @@ def test_gradients_are_the_same_in_every_run(threads):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize(("name", "rows"), [*((name, 150) for name in CASES), ("maf", 1), ("nsf", 63), ("nsf", 65)])
+FEW_AND_MANY = [("maf", 1), ("nsf", 63), ("nsf", 65), ("maf wide", 64 * 9 + 7), ("maf wide", 64 * 3), ("nsf wide", 300)]
+
+
+@pytest.mark.parametrize(("name", "rows"), [*((name, 150) for name in CASES), *FEW_AND_MANY])
 def test_the_loss_of_training_has_the_gradient_of_autograd(name, rows, plainly):
     flow, x, context = make(name, rows=rows)
     weight = torch.randn(rows, dtype=x.dtype)  # negative ones too
