@@ -21,6 +21,7 @@ from bijecta.bijections.univariate.splines import RationalQuadraticSpline
 from bijecta.functional.kernels import SplineSettings, chain
 from bijecta.functional.kernels.chain import Layer, Program, Step
 from bijecta.functional.kernels.dispatch import can_run_natively
+from bijecta.functional.kernels.plainly import Pair, Plain
 from bijecta.functional.kernels.spline import MIN_BIN
 from bijecta.nets import MLP, MaskedMLP
 
@@ -46,8 +47,8 @@ class NativeChain:
         return NativeChain, ()
 
     def forward_and_ladj(
-        self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, plain: chain.Plain
-    ) -> chain.Pair | None:
+        self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, plain: Plain
+    ) -> Pair | None:
         """Map data to latent natively; None where that is not possible."""
         found = self._find(layers, x, context)
         if found is None or found.program is None:
@@ -55,7 +56,7 @@ class NativeChain:
         context = context if found.program.contexts else None
         return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain)
 
-    def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> chain.Pair | None:
+    def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> Pair | None:
         """Map latent to data natively; None where that is not possible."""
         found = self._find(layers, z, context)
         if found is None or found.program is None:
