@@ -124,9 +124,8 @@ def _describe(row: Row) -> str:
         return f"Glow, {'x'.join(map(str, row.event))} pixels, {row.hidden[0]} channels"
     if row.kind == "continuous":
         return f"continuous flow, {row.features} features"
-    univariate = {"affine": "affine", "spline": "spline"}[row.univariate]
     widths = f"{len(row.hidden)} x {row.hidden[0]}"
-    return f"{univariate} {row.kind}, {row.features} features, {row.layers} layers of {widths}"
+    return f"{row.univariate} {row.kind}, {row.features} features, {row.layers} layers of {widths}"
 
 
 def plot(results: Iterable[dict[str, Any]], path: Path) -> None:

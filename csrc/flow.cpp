@@ -465,7 +465,7 @@ template <class T> struct Workshop {
     std::vector<Tile<T>> tiles;
     Tile<T>& tile;  // the first one, for who takes one after the other
 
-    Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep, int64_t group = 1)
+    Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep, int64_t group)
         : worker(number), storage(size(program, widest, with_gradient, group)), kept(keep * group), tiles(group), tile(tiles[0]) {
         T* next = storage.data();
         const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
@@ -490,6 +490,13 @@ template <class T> struct Workshop {
         if (sums[worker].storage.empty()) sums[worker] = Aligned<T>(count);
         return sums[worker].data() + count;
     }
+};
+
+// The rows of one tile.
+struct Rows {
+    int64_t begin, count;
+    Rows(const Program& program, int64_t tile)
+        : begin(tile * tile_rows), count(std::min<int64_t>(tile_rows, program.rows - begin)) {}
 };
 
 template <class T> struct Chain {
@@ -518,15 +525,22 @@ template <class T> struct Chain {
 
     int64_t tiles() const { return (program.rows + tile_rows - 1) / tile_rows; }
 
-    // Call work(shop, tile, first row, rows) for all tiles; a worker has the same ones in every run, and a shop of its own
-    // with room to keep so much of a tile.
-    template <class Work> void for_tiles(bool with_gradient, int64_t keep, const Work& work) {
+    // Call work(shop, first tile, tiles) for groups of tiles, which are `workers` apart; a worker has the same ones in every
+    // run, and a shop of its own with room to keep so much of each.
+    template <class Work> void for_groups(int64_t group, bool with_gradient, int64_t keep, const Work& work) {
         parallel_workers(workers, [&](int64_t worker) {
-            Workshop<T> shop(worker, program, widest, with_gradient, keep);
-            for (int64_t number = worker; number < tiles(); number += workers) {
-                const int64_t begin = number * tile_rows;
-                work(shop, number, begin, std::min<int64_t>(tile_rows, program.rows - begin));
+            Workshop<T> shop(worker, program, widest, with_gradient, keep, group);
+            for (int64_t number = worker; number < tiles(); number += group * workers) {
+                work(shop, number, std::min(group, (tiles() - number + workers - 1) / workers));
             }
+        });
+    }
+
+    // Call work(shop, tile, first row, rows) for one tile after the other.
+    template <class Work> void for_tiles(bool with_gradient, int64_t keep, const Work& work) {
+        for_groups(1, with_gradient, keep, [&](Workshop<T>& shop, int64_t number, int64_t) {
+            const Rows rows(program, number);
+            work(shop, number, rows.begin, rows.count);
         });
     }
 
@@ -535,17 +549,6 @@ template <class T> struct Chain {
     int64_t group() const {
         constexpr int64_t cache = 7 << 18;
         return sums * int64_t(sizeof(T)) < cache ? 1 : std::min<int64_t>(8, (tiles() + workers - 1) / workers);
-    }
-
-    // Call work(shop, first tile, tiles) for groups of tiles, which are `workers` apart.
-    template <class Work> void for_groups(const Work& work) {
-        parallel_workers(workers, [&](int64_t worker) {
-            const int64_t most = group();
-            Workshop<T> shop(worker, program, widest, true, kept_here, most);
-            for (int64_t number = worker; number < tiles(); number += most * workers) {
-                work(shop, number, std::min(most, (tiles() - number + workers - 1) / workers));
-            }
-        });
     }
 
     // Of tile i, `keep` + i * kept_here is kept.
@@ -598,13 +601,6 @@ template <class T> void write_tile(T* to, int64_t begin, int64_t rows, int64_t c
         for (int r = 0; r < rows; ++r) to[(begin + r) * columns + c] = at(tile, c)[r];
     }
 }
-
-// The rows of one tile.
-struct Rows {
-    int64_t begin, count;
-    Rows(const Program& program, int64_t tile)
-        : begin(tile * tile_rows), count(std::min<int64_t>(tile_rows, program.rows - begin)) {}
-};
 
 // Return the sum of g_ladj (ladj - |z|^2 / 2 - D log(2 pi) / 2), and leave its gradient by z.
 template <class T> double start_from_normal(int64_t features, int64_t rows, const Tile<T>& tile) {
@@ -669,7 +665,7 @@ template <class T> double normal_loss(const Program& program, const T* x, const 
     Chain<T> chain(program, Direction::gradient);
     std::vector<Aligned<T>> sums(chain.workers);
     std::vector<double> losses(chain.tiles());
-    chain.for_groups([&](Workshop<T>& shop, int64_t number, int64_t count) {
+    chain.for_groups(chain.group(), true, chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t count) {
         T *sum = shop.room_for_sums(sums, chain.sums), *keep = shop.kept.data();
         const auto rows_of = [&](int64_t i) { return Rows{program, number + i * chain.workers}; };
         for (int64_t i = 0; i < count; ++i) read_rows(program, x, context, rows_of(i).begin, rows_of(i).count, shop.tiles[i]);

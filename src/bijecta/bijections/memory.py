@@ -20,13 +20,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._C import _functorch
-from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from bijecta.bijections.base import Bijection
 from bijecta.bijections.combinators import Chain, Inverse
 from bijecta.errors import InputError, NotConvergedError
+from bijecta.functional.kernels.dispatch import is_transformed
 
 DRIFT = 1e-3  # of a rebuilt state, as part of 1 + its largest element
 
@@ -216,14 +215,7 @@ def _cut(layers: Sequence[Bijection]) -> list[list[Bijection]]:
 
 
 def _steps_aside(x: Tensor) -> bool:
-    return (
-        not torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or torch.is_autocast_enabled(x.device.type)
-        or _functorch.peek_interpreter_stack() is not None
-        or torch._C._get_tracing_state() is not None
-        or forward_ad._current_level >= 0
-    )
+    return not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed(x.device.type)
 
 
 def _run(stretches: Sequence[Bijection], x: Tensor, context: Tensor | None, tolerance: float | None) -> Pair:

@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from operator import contains
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -50,27 +50,26 @@ class NativeChain:
         self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, plain: Plain
     ) -> Pair | None:
         """Map data to latent natively; None where that is not possible."""
-        found = self._find(layers, x, context)
-        if found is None or found.program is None:
-            return None
-        context = context if found.program.contexts else None
-        return chain.forward_and_ladj(found.program, x, context, found.tensors(), plain)
+        found = self._ready(layers, x, context)
+        return None if found is None else chain.forward_and_ladj(found.program, x, found.context, found.tensors, plain)
 
     def inverse_and_ladj(self, layers: Iterable[Bijection], z: Tensor, context: Tensor | None) -> Pair | None:
         """Map latent to data natively; None where that is not possible."""
-        found = self._find(layers, z, context)
-        if found is None or found.program is None:
-            return None
-        return chain.inverse_and_ladj(found.program, z, context if found.program.contexts else None, found.tensors())
+        found = self._ready(layers, z, context)
+        return None if found is None else chain.inverse_and_ladj(found.program, z, found.context, found.tensors)
 
     def normal_loss(
         self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None, weight: Tensor | None
     ) -> Tensor | None:
         """Compute the loss of a standard normal latent and add its gradient natively; None where not possible."""
+        found = self._ready(layers, x, context)
+        return None if found is None else chain.normal_loss(found.program, x, found.context, weight, found.tensors)
+
+    def _ready(self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None) -> "_Ready | None":
         found = self._find(layers, x, context)
         if found is None or found.program is None:
             return None
-        return chain.normal_loss(found.program, x, context if found.program.contexts else None, weight, found.tensors())
+        return _Ready(found.program, context if found.program.contexts else None, found.tensors())
 
     def _find(self, layers: Iterable[Bijection], x: Tensor, context: Tensor | None) -> "_Description | None":
         if not can_run_natively(x, context):  # first, for under a tracer even reading a permutation is too much
@@ -79,6 +78,14 @@ class NativeChain:
         if self.description is None or not self.description.holds(layers):
             self.description = _Description(layers)
         return self.description
+
+
+class _Ready(NamedTuple):
+    """A program with what it reads."""
+
+    program: Program
+    context: Tensor | None
+    tensors: list[Tensor]
 
 
 class _NotNative(Exception):  # noqa: N818 (control flow inside this file, not an error)

@@ -34,6 +34,10 @@ class Distribution(nn.Module, ABC):
             log p(x | context) in nats per unit volume of the data, of shape (\*B,).
         """
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
+        return self.log_prob(x, context)
+
     @abstractmethod
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None

@@ -48,10 +48,6 @@ class Dequantised(Distribution):
     def log_prob(self, x: Tensor, context: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         return self.distribution.log_prob(self.noisy(x, generator), context)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Tensor:

@@ -67,10 +67,6 @@ class DequantisedImages(Distribution):
             return u, x.new_zeros(x.shape[:-3])
         return self.noise.sample_and_log_prob((), x.flatten(-3), generator=generator)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def sample(
         self, shape: SampleShape = (), context: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> Tensor:

@@ -65,10 +65,6 @@ class Discrete(Distribution):
         self.scaler = ContextScaler(context) if context else None
         self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         check_features(x, len(self.heads))
         context = self.scaled(context, x.shape[:-1])
@@ -173,10 +169,6 @@ class Mixed(Distribution):
         self.register_buffer("chosen", torch.tensor(chosen), persistent=False)
         self.register_buffer("others", torch.tensor(others), persistent=False)
         self.register_buffer("restore", torch.tensor(chosen + others).argsort(), persistent=False)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         discrete, continuous, given = self.split(x, context)

@@ -43,10 +43,6 @@ class Sorted(Distribution):
         self.is_bound = distribution.is_bound
         self.context, self.event_shape = distribution.context, distribution.event_shape
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         keys = _objects(x, self.coordinates)[..., 0]
         log_prob = self.distribution.log_prob(x, context) + math.lgamma(keys.shape[-1] + 1)
@@ -100,10 +96,6 @@ class Shuffled(Distribution):
         self.distribution, self.coordinates = distribution, _counted(coordinates)
         self.is_bound = distribution.is_bound
         self.context, self.event_shape = distribution.context, distribution.event_shape
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         u, ladj = self._to_gaps(x)

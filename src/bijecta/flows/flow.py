@@ -64,10 +64,6 @@ class Flow(Distribution):
         self.recipe: dict[str, Any] | None = None
         self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context = self._embed(context, self._batch_of(x))
         z, ladj = self.bijection.forward_and_ladj(x, context)

@@ -133,10 +133,6 @@ class PatternFlow(Distribution):
             self.register_buffer(name, table, persistent=False)
         self.register_buffer("initialised", torch.tensor(False))  # noqa: FBT003 (a value, not a flag)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute `log_prob`, so that distributed wrappers work on the module as it is."""
-        return self.log_prob(x, context)
-
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         discrete, continuous, given = self.split(x, context)
         return self.discrete.log_prob(discrete, context) + self.flow.log_prob(continuous, given)

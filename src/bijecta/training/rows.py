@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from bijecta.data.splits import split_rows
 from bijecta.errors import InputError, ShapeError
 from bijecta.training.losses import Batch
 
-BATCHES_AT_ONCE = 32  # gathered in one go: a batch is then a slice, which costs next to nothing
+ROWS_AT_ONCE = 8192  # gathered in one go: a small batch is then a slice, which costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,14 @@ class Rows:
 
     def batches(self, size: int, order: Tensor) -> Iterator["Rows"]:
         """Hand the rows out in the given order, in batches of nearly equal size, at most ``size``."""
-        ends = [0, *accumulate(len(part) for part in order.tensor_split(max(1, -(-len(order) // size))))]
-        for number in range(0, len(ends) - 1, BATCHES_AT_ONCE):
-            begin, *others = ends[number : number + BATCHES_AT_ONCE + 1]
-            together = self.take(order[begin : others[-1]])
-            for start, end in pairwise([begin, *others]):
-                yield together.take(slice(start - begin, end - begin))
+        parts = order.tensor_split(max(1, -(-len(order) // size)))
+        at_once = max(1, ROWS_AT_ONCE // size)
+        for number in range(0, len(parts), at_once):
+            some, begin = parts[number : number + at_once], 0
+            together = self.take(torch.cat(some))
+            for part in some:
+                yield together.take(slice(begin, begin + len(part)))
+                begin += len(part)
 
     def as_batch(self) -> Batch:
         """Return the rows as a loss takes them."""

@@ -21,7 +21,11 @@ SMALL = {"grey_levels": 17, "steps": 2, "hidden": 4}
 
 def small(shape: tuple[int, ...] = (1, 4, 4), size: float = 0.3, **options: object) -> DequantisedImages:
     torch.manual_seed(0)
-    images = pixel_glow(shape, **{**SMALL, **options}).double()
+    return started(pixel_glow(shape, **{**SMALL, **options}).double(), shape, size)
+
+
+def started(images: DequantisedImages, shape: tuple[int, ...], size: float) -> DequantisedImages:
+    """Initialise with random pixels, and move all weights away from where they start."""
     context = torch.eye(images.context).double().repeat(64, 1)[:64] if images.context else None
     images.initialise(torch.randint(0, images.levels, (64, *shape)).double(), context)
     if images.noise is not None:

@@ -12,20 +12,14 @@ from bijecta.flows.images import bits_per_dimension, interpolate, pixel_transfor
 from bijecta.flows.images.transformer import patch_order
 from bijecta.persistence import load, save
 from bijecta.training import FitConfig, fit
-from contract.table import perturb
+from flows.images.test_recipe import started
 
 SMALL = {"layers": 2, "hidden": (8,), "width": 8}
 
 
 def small(shape=(2, 4, 4), size=0.2, **options) -> DequantisedImages:
     torch.manual_seed(0)
-    images = pixel_transformer(shape, **{"grey_levels": 17, **SMALL, **options}).double()
-    context = torch.eye(images.context).double().repeat(64, 1)[:64] if images.context else None
-    images.initialise(torch.randint(0, images.levels, (64, *shape)).double(), context)
-    if images.noise is not None:
-        perturb(images.noise, 0.05)
-    perturb(images.distribution, size)
-    return images
+    return started(pixel_transformer(shape, **{"grey_levels": 17, **SMALL, **options}).double(), shape, size)
 
 
 def test_patches_hold_all_channels_of_a_square():

@@ -301,30 +301,14 @@ def _differentiate(
     wanted: Sequence[bool],
     gradients: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
-    x, _, *tensors = inputs
+    x, context, *tensors = inputs
     # One piece of memory for all: the gradients of parameters lie behind each other.
     flat = x.new_zeros(sum(tensor.numel() for tensor in tensors))
     parts = [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
-    first = 0 if wanted[0] or wanted[1] else program.first(wanted[2:])
-    g_x, g_context = _pull_back(program, inputs, keep, wanted[:2], gradients, parts, first)
-    return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
-
-
-def _pull_back(
-    program: Program,
-    inputs: tuple[Tensor, ...],
-    keep: Tensor,
-    wanted: Sequence[bool],
-    gradients: tuple[Tensor | None, ...],
-    sums: Sequence[Tensor | None],
-    first: int,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of x and context; add those of the tensors to ``sums``, from the step ``first`` on."""
-    x, context, *tensors = inputs
     g_z, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wanted[0] else None
     g_context = torch.empty_like(context, memory_format=torch.contiguous_format) if wanted[1] else None
-    addresses = _addresses(sums)
+    addresses = _addresses(parts)
     program.call(
         f"chain_gradient{SUFFIX[x.dtype]}",
         x.numel() // program.features,
@@ -334,10 +318,10 @@ def _pull_back(
         g_ladj,
         g_x,
         g_context,
-        first=first,
+        first=0 if wanted[0] or wanted[1] else program.first(wanted[2:]),
         gradients=ctypes.addressof(addresses),
     )
-    return g_x, g_context
+    return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
 
 
 class _NativeLayer(ctypes.Structure):

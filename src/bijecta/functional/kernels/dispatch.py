@@ -82,7 +82,7 @@ def _can_hand_over(device: str, x: Tensor, others: tuple[object, ...]) -> bool:
     """
     if torch.compiler.is_compiling() or x.device.type != device or x.dtype not in (torch.float32, torch.float64):
         return False
-    if _is_intercepted(device):
+    if is_transformed(device) or torch._C._len_torch_dispatch_stack() > 0:
         return False
     return all(_is_plain(tensor, x.device) for tensor in (x, *others) if isinstance(tensor, Tensor))
 
@@ -91,10 +91,21 @@ def _is_plain(tensor: Tensor, device: torch.device) -> bool:
     return type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device == device and tensor.layout == torch.strided
 
 
-def _is_intercepted(device: str) -> bool:
+def is_transformed(device: str) -> bool:
+    """Tell whether something traces or transforms operations: vmap, export, forward-mode derivatives, autocast.
+
+    Args:
+        device: type of the device that autocast is asked about.
+
+    Returns:
+        Whether operations are more than what they compute; compile is asked about by `torch.compiler.is_compiling`.
+
+    Example:
+        >>> is_transformed("cpu")
+        False
+    """
     return (
         _functorch.peek_interpreter_stack() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
         or torch.is_autocast_enabled(device)
