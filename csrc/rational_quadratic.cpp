@@ -80,7 +80,7 @@ template <class T> void differentiate_all(const Spline& spline, const T* x, cons
 BIJECTA_SPLINE(float)
 BIJECTA_SPLINE(double)
 
-BIJECTA_EXPORT int bijecta_interface() { return 4; }  // raised with every change of the functions above
+BIJECTA_EXPORT int bijecta_interface() { return 5; }  // raised with every change of the functions above
 #if defined(__clang__)
 BIJECTA_EXPORT const char* bijecta_build() { return BIJECTA_INSTRUCTIONS ", built with clang " __clang_version__; }
 #else

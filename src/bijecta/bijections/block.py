@@ -107,4 +107,5 @@ class BlockAutoregressive(Bijection):
 
 
 def _mean(averages: Tensor, h: Tensor) -> Tensor:
-    return (averages @ h[..., None])[..., 0]
+    # One product per feature; `averages @ h[..., None]` is one per feature and row, with a copy of the weights for each.
+    return torch.einsum("foi,...fi->...fo", averages, h)

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from operator import contains
+from operator import attrgetter, contains, getitem, is_
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ FIXED: dict[type[Bijection], tuple[str, tuple[str, ...]]] = {
     LULinear: ("lu", ("lower", "upper", "log_diagonal", "bias")),
     Permute: ("permute", ()),
 }
+_VERSION = attrgetter("_version")  # grows with every write into a tensor
 
 
 class NativeChain:
@@ -100,7 +101,7 @@ class _Description:
         self.program: Program | None = None
         self.homes: list[tuple[dict[str, Any], str]] = []
         self.facts: list[tuple[dict[str, Any], str, object]] = []  # this entry was this object
-        self.versions: list[tuple[Tensor, int]] = []  # nothing has written into this tensor since
+        self.buffers: list[Tensor] = []  # their numbers were read
         self.hooks: list[dict[int, Any]] = []  # who is called before or after some layer
         self.places: list[dict[str, Any]] = []  # the layers' own attributes
         self.context = 0
@@ -115,13 +116,16 @@ class _Description:
         except _NotNative:
             pass
         self.hooked = self._hooked()
+        # Asked for every step: in columns, over which `map` goes without Python between the entries.
+        self.columns: list[tuple[Any, ...]] = list(zip(*self.facts, strict=True)) or [(), (), ()]
+        self.versions = list(map(_VERSION, self.buffers))
 
     def holds(self, layers: list[Bijection]) -> bool:
         """Tell whether nothing was replaced, rewritten or hooked since."""
         return (
             layers == self.layers
-            and all(home.get(name) is value for home, name, value in self.facts)
-            and all(tensor._version == version for tensor, version in self.versions)
+            and all(map(is_, map(dict.get, *self.columns[:2]), self.columns[2]))
+            and list(map(_VERSION, self.buffers)) == self.versions
             and self._hooked() == self.hooked
         )
 
@@ -130,7 +134,7 @@ class _Description:
         return any(self.hooks) or any(map(contains, self.places, repeat("forward")))
 
     def tensors(self) -> list[Tensor]:
-        return [home[name] for home, name in self.homes]
+        return list(map(getitem, *zip(*self.homes, strict=True)))
 
     def _step(self, layer: Bijection, features: int) -> Step:
         self._watch(layer)
@@ -232,7 +236,7 @@ class _Description:
         """Read a buffer of indices, and remember that it has been read."""
         buffer = getattr(module, name)
         self.facts.append((module._buffers, name, buffer))
-        self.versions.append((buffer, buffer._version))
+        self.buffers.append(buffer)
         return [int(number) for number in buffer.tolist()]
 
     def _watch(self, module: nn.Module) -> None:

@@ -14,20 +14,24 @@ class WeightAverage:
 
     Args:
         weights: what to follow.
-        decay: d, between 0 (the average is the weights themselves) and 1.
+        decay: d, between 0 (the average is the weights themselves, the same tensors) and 1.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], decay: float) -> None:
         self.decay, self.steps, self.weights = decay, 0, weights
-        self.average = [p.detach().clone() for p in self.weights]
+        self.average = [p.detach().clone() if decay else p.detach() for p in self.weights]
+
+    @property
+    def next_decay(self) -> float:
+        """The decay of the next update."""
+        return min(self.decay, (2 + self.steps) / (11 + self.steps))
 
     @torch.no_grad()
     def update(self) -> None:
         """Follow one step of the optimiser."""
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.decay else 0.0
         for average, weight in zip(self.average, self.weights, strict=True):
-            average.lerp_(weight, 1 - decay)
+            average.lerp_(weight, 1 - self.next_decay)
+        self.steps += 1
 
     @torch.no_grad()
     def swap(self) -> None:

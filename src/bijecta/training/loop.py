@@ -16,7 +16,6 @@ from torch import Tensor
 from bijecta.data import Stream
 from bijecta.distributions import Distribution
 from bijecta.errors import TrainingDivergedError
-from bijecta.training.averages import WeightAverage
 from bijecta.training.checkpoint import (
     optimiser_tensors,
     read_checkpoint,
@@ -182,9 +181,10 @@ class _Run:
             learning_rate=self.learning_rate,
             weight_decay=config.weight_decay,
             gradient_clip=config.gradient_clip,
+            ema=config.ema,
         )
         self.weights, self.optimiser = self.optimisation.weights.values, self.optimisation.optimiser
-        self.average = WeightAverage(self.weights, config.ema)
+        self.average = self.optimisation.average
         self.history: list[Progress] = []
         self.best = [t.clone() for t in self.average.average]
         self.step, self.seconds_before = 0, 0.0
@@ -219,22 +219,17 @@ class _Run:
         share, fraction = self.team.share(rows)
         loss = self.optimisation.differentiate(share.as_batch())
         loss = self.team.average(loss, self.weights, fraction)
-        both = loss + self.optimisation.clip()
-        self.unseen.append(_Unseen(self.step + 1, rows, rate, loss, both))
+        self.step += 1
+        self.unseen.append(_Unseen(self.step, rows, rate, loss, self.optimisation.update(loss)))
         if len(self.unseen) >= STEPS_BETWEEN_LOOKS.get(self.rows.device.type, 1):
             self._look_at_losses()
-        else:
-            self.optimisation.freeze_unless(both.isfinite())
-        self.optimiser.step()
-        self.average.update()
-        self.step += 1
         return loss
 
     def _look_at_losses(self) -> None:
         """End the run if a loss or gradient was not finite; the weights are still those that gave it."""
         steps, self.unseen = self.unseen, []
-        for step, both in zip(steps, _read([step.both for step in steps]), strict=True):
-            if not math.isfinite(both):
+        for step, checked in zip(steps, _read([step.checked for step in steps]), strict=True):
+            if not math.isfinite(checked):
                 self._diverged(step)
 
     def _schedule(self) -> float:
@@ -354,7 +349,7 @@ class _Unseen(NamedTuple):
     rows: Rows
     rate: float
     loss: Tensor
-    both: Tensor  # loss and norm of the gradient, added
+    checked: Tensor  # the loss again; NaN if the gradient was not finite
 
 
 def _read(numbers: Sequence[Tensor]) -> list[float]:

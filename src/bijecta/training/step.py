@@ -1,10 +1,15 @@
 """One step of training: the gradient of a loss, and what an optimiser makes of it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from bijecta.distributions import Distribution
 from bijecta.flows import Flow
+from bijecta.functional.kernels.adam import adam_step
+from bijecta.training.averages import WeightAverage
 from bijecta.training.config import OPTIMISERS
 from bijecta.training.flat import FlatWeights
 from bijecta.training.losses import Batch, Loss, nll
@@ -17,6 +22,10 @@ class TrainingStep:
 
     While it is in use the weights of the flow lie in one piece of memory (`FlatWeights`). Where the loss is `nll` and
     the flow can (`Flow.differentiate_nll`), the gradient is added there in one native call; autograd does the others.
+    Adam's step, too, is one native call (`adam_step`) where that is possible.
+
+    A step whose loss or gradient is not finite changes nothing. Where torch's optimiser takes it, nor do the steps
+    after it: whoever looks at the losses later, not to wait for a GPU, finds the weights that gave the bad one.
 
     Args:
         flow: what is trained, in place.
@@ -25,6 +34,7 @@ class TrainingStep:
         learning_rate: :math:`\eta`.
         weight_decay: of the optimiser.
         gradient_clip: largest norm of the gradient; infinity for none.
+        ema: decay of the moving average of the weights, ``average``; 0 for none.
 
     Example:
         >>> import torch
@@ -47,21 +57,19 @@ class TrainingStep:
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         gradient_clip: float = float("inf"),
+        ema: float = 0.0,
     ) -> None:
         self.flow, self.loss, self.gradient_clip = flow, loss, gradient_clip
         self.weights = FlatWeights(flow)
+        self.average = WeightAverage(self.weights.values, ema)
         self.optimiser = OPTIMISERS[optimiser](self.weights.values, lr=learning_rate, weight_decay=weight_decay)
         # Who listens to a parameter wants to hear of its gradient from autograd.
         self.natively = loss is nll and not any(map(_is_listened_to, flow.parameters()))
         self.frozen = torch.zeros((), device=self.weights.values[0].device)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Take one step; return the loss before it."""
-        loss = self.differentiate(batch)
-        if self.gradient_clip < float("inf"):
-            self.clip()
-        self.optimiser.step()
-        return loss
+        """Take one step; return the loss before it, NaN where that or its gradient was not finite."""
+        return self.update(self.differentiate(batch))
 
     def differentiate(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch and its gradient."""
@@ -74,15 +82,28 @@ class TrainingStep:
         loss.backward()
         return loss.detach()
 
-    def clip(self) -> Tensor:
-        """Shorten the gradient to the largest norm allowed; return its norm before."""
-        return self.weights.clip(self.gradient_clip)
-
-    def freeze_unless(self, finite: Tensor) -> None:
-        """Let no step from now on change the weights if ``finite`` is false; the device decides, and nobody waits."""
+    def update(self, loss: Tensor) -> Tensor:
+        """Clip the gradient, take the optimiser's step and let the average follow; return the loss, or NaN."""
+        norm = self._update_natively()
+        if norm is not None:
+            return loss if math.isfinite(norm) else torch.full_like(loss, torch.nan)
+        finite = (loss + self.weights.clip(self.gradient_clip)).isfinite()
         self.frozen = torch.maximum(self.frozen, (~finite).to(self.frozen))
         # Fused optimisers look at this name: a step where it is 1 does nothing. Loss scaling of torch.amp uses it too.
         self.optimiser.found_inf = self.frozen  # type: ignore[attr-defined]
+        self.optimiser.step()
+        self.average.update()
+        return loss.where(self.frozen == 0, torch.nan)
+
+    def _update_natively(self) -> float | None:
+        """Do the same in one native call; return the norm of the gradient, or None where that is not possible."""
+        if not isinstance(self.optimiser, Adam) or len(self.weights.values) > 1:
+            return None
+        (average,) = self.average.average if self.average.decay else (None,)
+        decay = self.average.next_decay
+        norm = adam_step(self.optimiser, self.weights.values[0], average, largest=self.gradient_clip, decay=decay)
+        self.average.steps += norm is not None
+        return norm
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate of the next steps."""

@@ -6,7 +6,9 @@ parameters move. `csrc/flow.cpp` has the same structures.
 
 import ctypes
 import math
+from array import array
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +20,7 @@ from bijecta.functional.kernels.spline import SUFFIX, NativeSpline, SplineSettin
 
 KINDS = ("standardise", "act_norm", "matrix", "lu", "permute", "conditioned")
 MAPS = ("additive", "affine", "spline")
+_DTYPE, _IS_CPU, _IS_CONTIGUOUS = attrgetter("dtype"), attrgetter("is_cpu"), Tensor.is_contiguous
 
 
 class Layer(NamedTuple):
@@ -87,7 +90,7 @@ class Program:
         self._steps = (_NativeStep * len(steps))(*map(self._step, steps))
         self._numbers = [_tensors_of(step) for step in steps]
 
-    def first(self, wanted: Sequence[bool]) -> int:
+    def first(self, wanted: Sequence[int]) -> int:
         """Find the first step that has a tensor whose gradient is wanted."""
         return next((s for s, numbers in enumerate(self._numbers) if any(wanted[n] for n in numbers)), len(self._steps))
 
@@ -104,7 +107,7 @@ class Program:
             contexts=self.contexts,
             rows=rows,
             threads=torch.get_num_threads(),
-            tensors=ctypes.addressof(addresses),
+            tensors=addresses.buffer_info()[0],
             **settings,
         )
         return getattr(native, name)(ctypes.byref(described), *map(address_of, others))
@@ -122,7 +125,7 @@ class Program:
             self._array(step.inputs),
             self._array(step.transformed),
             ctypes.addressof(layers),
-            (ctypes.c_int32 * 4)(*step.tensors),
+            (ctypes.c_int32 * 4)(*[*step.tensors, -1, -1, -1, -1][:4]),
             step.log_scale_limit,
             _describe(step.spline) if step.spline else NativeSpline(),
         )
@@ -133,13 +136,13 @@ class Program:
     def _array(self, numbers: Sequence[int]) -> int | None:
         if not len(numbers):
             return None
-        array = (ctypes.c_int32 * len(numbers))(*numbers)
-        self._alive.append(array)
-        return ctypes.addressof(array)
+        laid_out = array("i", numbers)
+        self._alive.append(laid_out)
+        return laid_out.buffer_info()[0]
 
 
-def _addresses(tensors: Sequence[Tensor | None]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*[None if tensor is None else tensor.data_ptr() for tensor in tensors])
+def _addresses(tensors: Sequence[Tensor | None]) -> "array[int]":
+    return array("Q", [0 if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 def _tensors_of(step: Step) -> list[int]:
@@ -245,10 +248,11 @@ def normal_loss(
         return None
     others = [None if tensor is None else in_memory(tensor) for tensor in (x, context, weight)]
     sums = [tensor.grad if tensor.requires_grad else None for tensor in tensors]
-    if not all(part is None or part.is_contiguous() for part in sums):
+    addresses = _addresses(sums)
+    if not all(map(_IS_CONTIGUOUS, [part for part in sums if part is not None])):
         return None
-    first, addresses = program.first([part is not None for part in sums]), _addresses(sums)
-    name, gradients = f"chain_normal_loss{SUFFIX[x.dtype]}", ctypes.addressof(addresses)
+    first = program.first(addresses)
+    name, gradients = f"chain_normal_loss{SUFFIX[x.dtype]}", addresses.buffer_info()[0]
     return x.new_tensor(program.call(name, len(x), tensors, *others, first=first, gradients=gradients))
 
 
@@ -259,7 +263,8 @@ def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence
         return False
     if context is not None and (context.dtype != x.dtype or context.shape[:-1] != x.shape[:-1]):
         return False
-    return all(t.dtype is x.dtype and t.is_cpu and t.is_contiguous() for t in tensors)
+    # Small flows are asked this for every step: no Python between the tensors.
+    return set(map(_DTYPE, tensors)) <= {x.dtype} and all(map(_IS_CPU, tensors)) and all(map(_IS_CONTIGUOUS, tensors))
 
 
 def _map(
@@ -319,7 +324,7 @@ def _differentiate(
         g_x,
         g_context,
         first=0 if wanted[0] or wanted[1] else program.first(wanted[2:]),
-        gradients=ctypes.addressof(addresses),
+        gradients=addresses.buffer_info()[0],
     )
     return [g_x, g_context, *(part if want else None for part, want in zip(parts, wanted[2:], strict=True))]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 4
+INTERFACE = 5
 FOLDER = Path(__file__).parent / "build"
 
 
@@ -77,6 +77,8 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
             getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
         loss = getattr(native, f"chain_normal_loss_{dtype}")
         loss.argtypes, loss.restype = [ctypes.c_void_p] * 4, ctypes.c_double
+        adam = getattr(native, f"adam_{dtype}")
+        adam.argtypes, adam.restype = [ctypes.c_void_p] * 6, ctypes.c_double
     return native, f"native {native.bijecta_build().decode()}"
 
 
