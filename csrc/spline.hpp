@@ -1,93 +1,13 @@
 // The monotone rational-quadratic spline: forward, inverse, and their gradients from (x, params) alone.
 //
-// The definition is src/bijecta/functional/rational_quadratic.py; here each lane of a vector is one element, and one pass
-// over its parameters finds the bin. With C_j the sum of the first j of E = exp(logits - max) and S the sum of all,
-//     x_j = -1 + 2 (m j + c C_j / S),  c = 1 - m K,  x_K = 1,
-// on the unit domain [-1, 1]; y_j likewise. The slope at a knot is d = exp(limit tanh(logit / limit)).
+// The definition is src/bijecta/functional/rational_quadratic.py; here one pass over the parameters finds the bin among the
+// knots of knots.hpp. The slope at a knot is d = exp(limit tanh(logit / limit)).
 
 #pragma once
 
-#include <cmath>
-#include <memory>
-
-#include "elementary.hpp"
-#include "vector.hpp"
+#include "knots.hpp"
 
 namespace bijecta {
-
-// What a call is about; Python fills the same structure with ctypes.
-struct Spline {
-    int64_t count;             // elements
-    int64_t bins;              // K
-    int64_t columns;           // element i has the settings of column i % columns
-    const void* bounds;        // one per column, of the elements' type; null: `bound` for all
-    const uint8_t* circulars;  // one per column; null: `circular` for all
-    double bound, min_bin, slope_limit;
-    int32_t circular;
-    int32_t boundary_logit;    // 3K parameters instead of 3K - 1: the first slope logit is that of the boundary
-    int32_t inverse;
-    int32_t threads;
-};
-
-// torch.remainder, and the corrections of `wrap`: into [-bound, bound). A cold path: most numbers are inside already.
-template <class T> T wrap(T x, T bound) {
-    if (x >= -bound && x < bound) return x;
-    const T period = 2 * bound;
-    const T rest = std::fmod(x + bound, period);
-    const T wrapped = -bound + (rest < 0 ? rest + period : rest);
-    return wrapped >= bound ? wrapped - period : wrapped;
-}
-
-// Bound and periodicity of each lane.
-template <class T> struct Columns {
-    using Word = typename Vector<T>::Word;
-    static constexpr int L = Vector<T>::lanes;
-
-    const Spline& spline;
-    Vec<T> bound;
-    Words<T> circular;  // all bits set or none
-    bool any_circular;
-
-    explicit Columns(const Spline& s) : spline(s) { read(0); }
-
-    void move_to(int64_t first) {
-        if (spline.bounds || spline.circulars) read(first % spline.columns);
-    }
-
-    void read(int64_t column) {
-        T bounds[L];
-        Word masks[L];
-        any_circular = false;
-        for (int l = 0; l < L; ++l) {
-            bounds[l] = spline.bounds ? static_cast<const T*>(spline.bounds)[column] : T(spline.bound);
-            const bool periodic = spline.circulars ? spline.circulars[column] : spline.circular;
-            masks[l] = periodic ? ~Word(0) : Word(0);
-            any_circular |= periodic;
-            column = column + 1 == spline.columns ? 0 : column + 1;
-        }
-        std::memcpy(&bound, bounds, sizeof bound);
-        std::memcpy(&circular, masks, sizeof circular);
-    }
-
-    // All lanes are elements of one column.
-    void spread(int64_t column) {
-        bound = splat<T>(spline.bounds ? static_cast<const T*>(spline.bounds)[column] : T(spline.bound));
-        any_circular = spline.circulars ? spline.circulars[column] : spline.circular;
-        circular = Words<T>{} - Word(any_circular);
-    }
-
-    Vec<T> wrapped(Vec<T> x) const {
-        if (!any_circular) return x;
-        for (int l = 0; l < L; ++l) x[l] = circular[l] ? wrap<T>(x[l], bound[l]) : x[l];
-        return x;
-    }
-};
-
-// Numbers brought to the unit domain, clamped before any arithmetic; NaN is inside and stays NaN.
-template <class T> BIJECTA_INLINE Vec<T> to_unit(Vec<T> x, Vec<T> bound) {
-    const Vec<T> unit = x / bound;
-    return unit > T(1) ? splat<T>(1) : (unit < T(-1) ? splat<T>(-1) : unit);
-}
 
 // One side of the bin, widths or heights: its two knots, and what the gradient of the softmax needs.
 template <class T> struct Side {
@@ -101,85 +21,19 @@ template <class T> struct Bin {
     Vec<T> index;
 };
 
-// Constants of one call.
-template <class T> struct Settings {
-    int bins, parameters;
-    T min_bin, rest, slope_limit;
-    bool boundary_logit;
-
-    explicit Settings(const Spline& s)
-        : bins(int(s.bins)), parameters(3 * bins - (s.boundary_logit ? 0 : 1)), min_bin(T(s.min_bin)),
-          rest(T(1 - s.min_bin * double(bins))), slope_limit(T(s.slope_limit)), boundary_logit(s.boundary_logit) {}
+// The root of N / D = t in a bin of slope s, in a form that never subtracts, from the side that sign(e) names.
+template <class T> struct Root {
+    Vec<T> xi, nu;
 };
 
-// exp(logits - max) in place; returns 1 / sum.
-template <class T> BIJECTA_INLINE Vec<T> exponentials(Vec<T>* logits, int bins) {
-    Vec<T> largest = logits[0], sum{};
-    for (int j = 1; j < bins; ++j) largest = logits[j] > largest ? logits[j] : largest;
-    for (int j = 0; j < bins; ++j) {
-        logits[j] = exp<T>(logits[j] - largest);
-        sum += logits[j];
-    }
-    return T(1) / sum;
+template <class T> BIJECTA_INLINE Root<T> unit_root(Vec<T> t, Vec<T> tc, Vec<T> s, Vec<T> d0, Vec<T> d1) {
+    const Vec<T> e = d0 * tc - d1 * t;
+    const Vec<T> root = sqrt<T>(e * e + T(4) * s * s * t * tc);
+    const auto reflect = e < T(0);
+    const Vec<T> rest = (reflect ? -e : e) + root, near = T(2) * s * (reflect ? tc : t);
+    const Vec<T> q = rest + near, z = near / q, zc = rest / q;
+    return {reflect ? zc : z, reflect ? z : zc};
 }
-
-// K is a constant for the usual numbers of bins, so that the loops unroll; 0 means any number.
-template <class T, int K> struct Kernel {
-    using V = Vec<T>;
-    static constexpr int L = Vector<T>::lanes;
-
-    const Settings<T> set;
-    const int bins;
-    const std::unique_ptr<V[]> tile;  // parameters, one vector each; widths and heights become E in place
-
-    explicit Kernel(const Settings<T>& settings)
-        : set(settings), bins(K ? K : settings.bins), tile(new V[settings.parameters]) {}
-
-    BIJECTA_INLINE int parameters() const { return K ? 3 * K - (set.boundary_logit ? 0 : 1) : set.parameters; }
-
-    // Find the bin of q among the knots of x (inverse: of y) from the parameters in the tile.
-    template <bool inverse, bool gradient> BIJECTA_INLINE Bin<T> find(V q, Words<T> circular) {
-        V *const E = tile.get(), *const F = E + bins, *const logits = F + bins + (set.boundary_logit ? 0 : -1);
-        const V per_width = exponentials<T>(E, bins), per_height = exponentials<T>(F, bins);
-        // logits[1 .. K-1] are those of the inner knots; both boundary knots share logits[0] where circular, else 0.
-        const V boundary = set.boundary_logit ? from_words<T>(to_words<T>(logits[0]) & circular) : V{};
-        const V scale_x = 2 * set.rest * per_width, scale_y = 2 * set.rest * per_height;
-        V C = E[0], D = F[0];
-        V next_x = knot(1, C, scale_x), next_y = knot(1, D, scale_y);
-        Bin<T> b{{splat<T>(-1), next_x, V{}, E[0]}, {splat<T>(-1), next_y, V{}, F[0]}, boundary, V{}, V{}};
-        b.logit1 = bins > 1 ? logits[1] : boundary;
-        for (int j = 1; j < bins; ++j) {
-            const auto take = q >= (inverse ? next_y : next_x);  // the last one that is true wins
-            b.x.low = take ? next_x : b.x.low;
-            b.y.low = take ? next_y : b.y.low;
-            if constexpr (gradient) {
-                b.x.below = take ? C : b.x.below;
-                b.y.below = take ? D : b.y.below;
-                b.x.here = take ? E[j] : b.x.here;
-                b.y.here = take ? F[j] : b.y.here;
-                b.index = take ? splat<T>(T(j)) : b.index;
-            }
-            C += E[j], D += F[j];
-            next_x = knot(j + 1, C, scale_x), next_y = knot(j + 1, D, scale_y);
-            b.x.high = take ? next_x : b.x.high;
-            b.y.high = take ? next_y : b.y.high;
-            b.logit0 = take ? logits[j] : b.logit0;
-            b.logit1 = take ? (j + 1 < bins ? logits[j + 1] : boundary) : b.logit1;
-        }
-        if constexpr (gradient) {
-            b.x.below *= per_width, b.x.here *= per_width;
-            b.y.below *= per_height, b.y.here *= per_height;
-        }
-        return b;
-    }
-
-    // The right edge is pinned, not summed, unless a parameter is NaN.
-    BIJECTA_INLINE V knot(int j, V sum, V scale) const {
-        const V inner = (2 * set.min_bin * T(j) - 1) + scale * sum;
-        if (j < bins) return inner;
-        return inner == inner ? splat<T>(1) : inner;
-    }
-};
 
 // Everything that the formulas of one bin share; xi and nu are the distances to its two knots, in [0, 1].
 template <class T> struct Curve {
@@ -192,23 +46,14 @@ template <class T> struct Curve {
           t1(tanh<T>(b.logit1 / limit)) {
         d0 = exp<T>(limit * t0.value), d1 = exp<T>(limit * t1.value);
         if constexpr (inverse) {
-            find_root((q - b.y.low) / h, (b.y.high - q) / h);
+            const Root<T> root = unit_root<T>((q - b.y.low) / h, (b.y.high - q) / h, s, d0, d1);
+            xi = root.xi, nu = root.nu;
         } else {
             xi = (q - b.x.low) / w, nu = (b.x.high - q) / w;
         }
         const Vec<T> p = xi * nu;
         N = s * xi * xi + d0 * p, M = s * nu * nu + d1 * p, D = N + M;
         steep = d1 * xi * xi + T(2) * s * p + d0 * nu * nu;
-    }
-
-    // N / D = t: the root in a form that never subtracts, from the side that sign(e) names.
-    BIJECTA_INLINE void find_root(Vec<T> t, Vec<T> tc) {
-        const Vec<T> e = d0 * tc - d1 * t;
-        const Vec<T> root = sqrt<T>(e * e + T(4) * s * s * t * tc);
-        const auto reflect = e < T(0);
-        const Vec<T> rest = (reflect ? -e : e) + root, near = T(2) * s * (reflect ? tc : t);
-        const Vec<T> q = rest + near, z = near / q, zc = rest / q;
-        xi = reflect ? zc : z, nu = reflect ? z : zc;
     }
 
     BIJECTA_INLINE Vec<T> slope() const { return (s / D) * (s / D) * steep; }
@@ -272,60 +117,85 @@ BIJECTA_INLINE void to_logits(Vec<T>* E, int runtime_bins, const Side<T>& side, 
     }
 }
 
-// The map of one vector of elements whose parameters are in the kernel's tile.
-template <class T> struct Image {
-    Vec<T> y, ladj;
-};
-
-template <bool inverse, class T, int K>
-BIJECTA_INLINE Image<T> map_vector(Kernel<T, K>& kernel, const Columns<T>& columns, Vec<T> x) {
-    const Vec<T> input = columns.wrapped(x), q = to_unit<T>(input, columns.bound);
-    const auto outside = absolute<T>(input) > columns.bound;
-    const Bin<T> bin = kernel.template find<inverse, false>(q, columns.circular);
-    const Curve<T> curve(bin, q, kernel.set.slope_limit, std::bool_constant<inverse>{});
-    const Vec<T> image = columns.bound * (inverse ? curve.preimage(bin) : curve.image(bin));
-    const Vec<T> log_slope = log<T>(curve.slope());
-    return {columns.wrapped(outside ? input : image), outside ? Vec<T>{} : (inverse ? -log_slope : log_slope)};
-}
-
-// The gradient of the elements; that of their parameters takes the place of the parameters in the tile.
-template <bool inverse, class T, int K>
-BIJECTA_INLINE Vec<T> differentiate_vector(Kernel<T, K>& kernel, const Columns<T>& columns, Vec<T> x, Vec<T> g_out, Vec<T> g_ladj) {
+// K is a number of bins, so that the loops unroll; 0 means any number.
+template <class T, int K> struct Kernel {
     using V = Vec<T>;
-    const int bins = kernel.bins;
-    const V input = columns.wrapped(x), q = to_unit<T>(input, columns.bound);
-    const auto outside = absolute<T>(input) > columns.bound;
-    const Bin<T> bin = kernel.template find<inverse, true>(q, columns.circular);
-    const Curve<T> curve(bin, q, kernel.set.slope_limit, std::bool_constant<inverse>{});
-    Gradient<T> g = differentiate<T, inverse>(curve, g_out * columns.bound, g_ladj);
-    // clamp passes no gradient to NaN, so the definition has zero there.
-    const V g_in = q == q ? g.input / columns.bound : V{};
-    for (V* part : {&g.x_low, &g.x_high, &g.y_low, &g.y_high, &g.logit0, &g.logit1}) *part = outside ? V{} : *part;
-    V *const E = kernel.tile.get(), *const F = E + bins, *logits = F + bins;
-    to_logits<T, K>(E, bins, bin.x, bin.index, g.x_low, g.x_high, kernel.set.rest);
-    to_logits<T, K>(F, bins, bin.y, bin.index, g.y_low, g.y_high, kernel.set.rest);
-    if (kernel.set.boundary_logit) {
-        const V ends = (bin.index == T(0) ? g.logit0 : V{}) + (bin.index == T(bins - 1) ? g.logit1 : V{});
-        *logits++ = from_words<T>(to_words<T>(ends) & columns.circular);
-    }
-    for (int j = 1; j < bins; ++j) {
-        logits[j - 1] = (bin.index == T(j) ? g.logit0 : V{}) + (bin.index == T(j - 1) ? g.logit1 : V{});
-    }
-    return outside ? g_out : g_in;
-}
+    static constexpr int L = Vector<T>::lanes;
 
-// Call with the number of bins and the direction as constants.
-template <class Call> void with_constants(const Spline& spline, const Call& call) {
-    const auto directed = [&](auto bins) {
-        if (spline.inverse) call(bins, std::true_type{});
-        else call(bins, std::false_type{});
-    };
-    switch (spline.bins) {
-        case 4: return directed(std::integral_constant<int, 4>{});
-        case 8: return directed(std::integral_constant<int, 8>{});
-        case 16: return directed(std::integral_constant<int, 16>{});
-        default: return directed(std::integral_constant<int, 0>{});
+    const Settings<T> set;
+    const int bins;
+    const std::unique_ptr<V[]> tile;  // parameters, one vector each; widths and heights become E in place
+
+    explicit Kernel(const Settings<T>& settings)
+        : set(settings), bins(K ? K : settings.bins), tile(new V[parameters()]) {}
+
+    BIJECTA_INLINE int parameters() const { return 3 * (K ? K : set.bins) - (set.boundary_logit ? 0 : 1); }
+
+    template <bool inverse> BIJECTA_INLINE Point<T> point(V q, Words<T> circular) {
+        const Bin<T> bin = find<inverse, false>(q, circular);
+        const Curve<T> curve(bin, q, set.slope_limit, std::bool_constant<inverse>{});
+        return {inverse ? curve.preimage(bin) : curve.image(bin), curve.slope()};
     }
-}
+
+    template <bool inverse> BIJECTA_INLINE V pull_back(V q, Words<T> circular, V g_out, V g_ladj) {
+        const Bin<T> bin = find<inverse, true>(q, circular);
+        const Curve<T> curve(bin, q, set.slope_limit, std::bool_constant<inverse>{});
+        const Gradient<T> g = differentiate<T, inverse>(curve, g_out, g_ladj);
+        V *const E = tile.get(), *const F = E + bins, *logits = F + bins;
+        to_logits<T, K>(E, bins, bin.x, bin.index, g.x_low, g.x_high, set.rest);
+        to_logits<T, K>(F, bins, bin.y, bin.index, g.y_low, g.y_high, set.rest);
+        if (set.boundary_logit) {
+            const V ends = (bin.index == T(0) ? g.logit0 : V{}) + (bin.index == T(bins - 1) ? g.logit1 : V{});
+            *logits++ = from_words<T>(to_words<T>(ends) & circular);
+        }
+        for (int j = 1; j < bins; ++j) {
+            logits[j - 1] = (bin.index == T(j) ? g.logit0 : V{}) + (bin.index == T(j - 1) ? g.logit1 : V{});
+        }
+        return g.input;
+    }
+
+    // Find the bin of q among the knots of x (inverse: of y) from the parameters in the tile.
+    template <bool inverse, bool gradient> BIJECTA_INLINE Bin<T> find(V q, Words<T> circular) {
+        V *const E = tile.get(), *const F = E + bins, *const logits = F + bins + (set.boundary_logit ? 0 : -1);
+        const V per_width = exponentials<T>(E, bins), per_height = exponentials<T>(F, bins);
+        // logits[1 .. K-1] are those of the inner knots; both boundary knots share logits[0] where circular, else 0.
+        const V boundary = set.boundary_logit ? from_words<T>(to_words<T>(logits[0]) & circular) : V{};
+        const V scale_x = 2 * set.rest * per_width, scale_y = 2 * set.rest * per_height;
+        V C = E[0], D = F[0];
+        V next_x = knot(1, C, scale_x), next_y = knot(1, D, scale_y);
+        Bin<T> b{{splat<T>(-1), next_x, V{}, E[0]}, {splat<T>(-1), next_y, V{}, F[0]}, boundary, V{}, V{}};
+        b.logit1 = bins > 1 ? logits[1] : boundary;
+        for (int j = 1; j < bins; ++j) {
+            const auto take = q >= (inverse ? next_y : next_x);  // the last one that is true wins
+            b.x.low = take ? next_x : b.x.low;
+            b.y.low = take ? next_y : b.y.low;
+            if constexpr (gradient) {
+                b.x.below = take ? C : b.x.below;
+                b.y.below = take ? D : b.y.below;
+                b.x.here = take ? E[j] : b.x.here;
+                b.y.here = take ? F[j] : b.y.here;
+                b.index = take ? splat<T>(T(j)) : b.index;
+            }
+            C += E[j], D += F[j];
+            next_x = knot(j + 1, C, scale_x), next_y = knot(j + 1, D, scale_y);
+            b.x.high = take ? next_x : b.x.high;
+            b.y.high = take ? next_y : b.y.high;
+            b.logit0 = take ? logits[j] : b.logit0;
+            b.logit1 = take ? (j + 1 < bins ? logits[j + 1] : boundary) : b.logit1;
+        }
+        if constexpr (gradient) {
+            b.x.below *= per_width, b.x.here *= per_width;
+            b.y.below *= per_height, b.y.here *= per_height;
+        }
+        return b;
+    }
+
+    // The right edge is pinned, not summed, unless a parameter is NaN.
+    BIJECTA_INLINE V knot(int j, V sum, V scale) const {
+        const V inner = (2 * set.min_bin * T(j) - 1) + scale * sum;
+        if (j < bins) return inner;
+        return inner == inner ? splat<T>(1) : inner;
+    }
+};
 
 }  // namespace bijecta

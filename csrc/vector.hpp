@@ -92,40 +92,47 @@ template <class T, int width = Vector<T>::lanes / 2> BIJECTA_INLINE void transpo
     }
 }
 
+// How many numbers from the start of row l may be touched: a whole vector, which for short rows reaches into the next
+// ones (their turn comes after), but never past the last row.
+template <class T> BIJECTA_INLINE int reach(int l, int columns) {
+    constexpr int L = Vector<T>::lanes;
+    return columns >= L || (L - l) * columns >= L ? L : (L - l) * columns;
+}
+
 // tile[j] lane l = matrix[l][j], for `columns` columns of `rows` rows; missing rows are zero.
 template <class T> BIJECTA_INLINE void load_tile(const T* matrix, int rows, int columns, Vec<T>* tile) {
     constexpr int L = Vector<T>::lanes;
-    if (rows == L && columns >= L) {
-        for (int start = 0; start < columns; start += L) {
-            // The last block overlaps the one before it instead of reading past the end.
-            const int from = start + L <= columns ? start : columns - L;
-            Vec<T> block[L];
-            for (int l = 0; l < L; ++l) block[l] = load(matrix + l * int64_t(columns) + from);
-            transpose<T>(block);
-            for (int j = 0; j < L; ++j) tile[from + j] = block[j];
+    if (rows < L) {
+        for (int j = 0; j < columns; ++j) {
+            tile[j] = Vec<T>{};
+            for (int l = 0; l < rows; ++l) tile[j][l] = matrix[l * int64_t(columns) + j];
         }
         return;
     }
-    for (int j = 0; j < columns; ++j) {
-        tile[j] = Vec<T>{};
-        for (int l = 0; l < rows; ++l) tile[j][l] = matrix[l * int64_t(columns) + j];
+    for (int start = 0; start < columns; start += L) {
+        // The last block overlaps the one before it instead of reading past the end.
+        const int from = start + L <= columns || columns < L ? start : columns - L;
+        Vec<T> block[L];
+        for (int l = 0; l < L; ++l) block[l] = load(matrix + l * int64_t(columns) + from, reach<T>(l, columns));
+        transpose<T>(block);
+        for (int j = 0; j < L && j < columns; ++j) tile[from + j] = block[j];
     }
 }
 
 template <class T> BIJECTA_INLINE void store_tile(T* matrix, int rows, int columns, const Vec<T>* tile) {
     constexpr int L = Vector<T>::lanes;
-    if (rows == L && columns >= L) {
-        for (int start = 0; start < columns; start += L) {
-            const int from = start + L <= columns ? start : columns - L;
-            Vec<T> block[L];
-            for (int j = 0; j < L; ++j) block[j] = tile[from + j];
-            transpose<T>(block);
-            for (int l = 0; l < L; ++l) store(matrix + l * int64_t(columns) + from, block[l]);
+    if (rows < L) {
+        for (int j = 0; j < columns; ++j) {
+            for (int l = 0; l < rows; ++l) matrix[l * int64_t(columns) + j] = tile[j][l];
         }
         return;
     }
-    for (int j = 0; j < columns; ++j) {
-        for (int l = 0; l < rows; ++l) matrix[l * int64_t(columns) + j] = tile[j][l];
+    for (int start = 0; start < columns; start += L) {
+        const int from = start + L <= columns || columns < L ? start : columns - L;
+        Vec<T> block[L];
+        for (int j = 0; j < L; ++j) block[j] = j < columns ? tile[from + j] : Vec<T>{};
+        transpose<T>(block);
+        for (int l = 0; l < L; ++l) store(matrix + l * int64_t(columns) + from, block[l], reach<T>(l, columns));
     }
 }
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bijecta.functional import kernels
+from bijecta.functional.kernels import SplineSettings
 from bijecta.functional.knots import at_ends, count_bins, find_bin, match_dtype, require_slope, unit_knots, within
 from bijecta.functional.rational_quadratic import unit_root
 
@@ -92,11 +94,9 @@ def linear_spline(
         tensor([-7.0000,  0.5000])
     """
     bins = count_bins(params, per_bin=1, extra=0, min_bin=min_bin)
-    across = torch.linspace(-1, 1, bins + 1, dtype=x.dtype, device=x.device)
-    up = unit_knots(params.to(x.dtype), min_bin)
-    # A broken line is its own kind of inverse: the knots change roles.
-    source, target = (up, across) if inverse else (across, up)
-    return within(x, match_dtype(bound, x), partial(_linear_curve, source=source, target=target))
+    bound = match_dtype(bound, x)
+    settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=0.0)
+    return kernels.polynomial_spline("linear", _plain_linear, x, params.to(x.dtype), settings)
 
 
 def quadratic_spline(
@@ -140,9 +140,9 @@ def quadratic_spline(
     """
     bins = count_bins(params, per_bin=2, extra=-1, min_bin=min_bin)
     require_slope(min_slope)
-    widths, slopes = params.to(x.dtype).tensor_split((bins,), -1)
-    knots = _quadratic_knots(unit_knots(widths, min_bin), slopes, min_slope)
-    return within(x, match_dtype(bound, x), partial(_quadratic_curve, knots=knots, inverse=inverse))
+    bound = match_dtype(bound, x)
+    settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=min_slope)
+    return kernels.polynomial_spline("quadratic", _plain_quadratic, x, params.to(x.dtype), settings)
 
 
 def cubic_spline(
@@ -186,10 +186,31 @@ def cubic_spline(
     """
     bins = count_bins(params, per_bin=2, extra=2, min_bin=min_bin)
     require_slope(min_slope)
-    widths, heights, boundary = params.to(x.dtype).tensor_split((bins, 2 * bins), -1)
+    bound = match_dtype(bound, x)
+    settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=min_slope)
+    return kernels.polynomial_spline("cubic", _plain_cubic, x, params.to(x.dtype), settings)
+
+
+def _plain_linear(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    across = torch.linspace(-1, 1, settings.bins + 1, dtype=x.dtype, device=x.device)
+    up = unit_knots(params, settings.min_bin)
+    # A broken line is its own kind of inverse: the knots change roles.
+    source, target = (up, across) if settings.inverse else (across, up)
+    return within(x, settings.bound, partial(_linear_curve, source=source, target=target))
+
+
+def _plain_quadratic(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    widths, slopes = params.tensor_split((settings.bins,), -1)
+    knots = _quadratic_knots(unit_knots(widths, settings.min_bin), slopes, settings.min_slope)
+    return within(x, settings.bound, partial(_quadratic_curve, knots=knots, inverse=settings.inverse))
+
+
+def _plain_cubic(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    bins, min_bin = settings.bins, settings.min_bin
+    widths, heights, boundary = params.tensor_split((bins, 2 * bins), -1)
     across, up = unit_knots(widths, min_bin), unit_knots(heights, min_bin)
-    knots = _Knots(across, up, _steffen_slopes(across, up, 1 + (1 - min_slope) * torch.tanh(boundary / 2)))
-    return within(x, match_dtype(bound, x), partial(_cubic_curve, knots=knots, inverse=inverse))
+    knots = _Knots(across, up, _steffen_slopes(across, up, 1 + (1 - settings.min_slope) * torch.tanh(boundary / 2)))
+    return within(x, settings.bound, partial(_cubic_curve, knots=knots, inverse=settings.inverse))
 
 
 class _Knots(NamedTuple):

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "polynomial.cpp"
 #include "rational_quadratic.cpp"
 
 using namespace bijecta;
@@ -27,8 +28,8 @@ template <class T> void put_edges_in(std::vector<T>& x, T bound) {
 }
 
 // All buffers have exactly the size that the kernel may touch.
-template <class T> void run(int64_t count, int64_t bins, bool circular, bool inverse, double spread, int64_t columns) {
-    const size_t parameters = size_t(3 * bins - (circular ? 0 : 1));
+template <template <class, int> class Kernel, class T>
+void run(size_t parameters, int64_t count, int64_t bins, bool circular, bool inverse, double spread, int64_t columns) {
     std::vector<T> x = normal<T>(size_t(count), 4), params = normal<T>(size_t(count) * parameters, spread);
     put_edges_in<T>(x, 5);
     std::vector<T> bounds(size_t(columns), T(5)), y(x), ladj(x), g_x(x), g_params(params);
@@ -37,10 +38,10 @@ template <class T> void run(int64_t count, int64_t bins, bool circular, bool inv
     const std::vector<T> g_y = normal<T>(x.size(), 1), g_ladj = normal<T>(x.size(), 1);
     const bool each = columns > 1;
     const Spline spline{count, bins, columns, each ? bounds.data() : nullptr, each ? circulars.data() : nullptr,
-                        5.0, 1e-3, 6.9, circular, circular, inverse, 2};
-    map<T>(spline, x.data(), params.data(), y.data(), ladj.data());
-    differentiate_all<T>(spline, x.data(), params.data(), {g_y.data(), g_ladj.data(), g_x.data(), g_params.data()});
-    differentiate_all<T>(spline, x.data(), params.data(), {nullptr, g_ladj.data(), g_x.data(), g_params.data()});
+                        5.0, 1e-3, 1e-3, circular, circular, inverse, 2};
+    map_all<Kernel, T, 4, 8>(spline, x.data(), params.data(), y.data(), ladj.data());
+    differentiate_all<Kernel, T, 4, 8>(spline, x.data(), params.data(), {g_y.data(), g_ladj.data(), g_x.data(), g_params.data()});
+    differentiate_all<Kernel, T, 4, 8>(spline, x.data(), params.data(), {nullptr, g_ladj.data(), g_x.data(), g_params.data()});
     for (size_t i = 0; i < x.size(); ++i) {
         const bool lost = circular && std::isinf(x[i]);
         if (std::isnan(y[i]) != (std::isnan(x[i]) || (lost && (!each || i % size_t(columns) % 2 == 0)))) ++failures;
@@ -50,10 +51,15 @@ template <class T> void run(int64_t count, int64_t bins, bool circular, bool inv
 template <class T> void run_all() {
     for (int64_t bins : {1, 2, 3, 4, 5, 8, 16, 33})
         for (int64_t count : {0, 1, 3, 15, 16, 17, 100, 5000})
-            for (bool circular : {false, true})
-                for (bool inverse : {false, true}) {
-                    run<T>(count, bins, circular, inverse, 1, 1);
-                    run<T>(count, bins, circular, inverse, 1e4, 3);
+            for (bool inverse : {false, true})
+                for (int64_t columns : {1, 3}) {
+                    const double spread = columns == 1 ? 1 : 1e4;
+                    const size_t K = size_t(bins);
+                    run<Kernel, T>(3 * K - 1, count, bins, false, inverse, spread, columns);
+                    run<Kernel, T>(3 * K, count, bins, true, inverse, spread, columns);
+                    run<Linear, T>(K, count, bins, false, inverse, spread, columns);
+                    run<Quadratic, T>(2 * K - 1, count, bins, false, inverse, spread, columns);
+                    run<Cubic, T>(2 * K + 2, count, bins, false, inverse, spread, columns);
                 }
 }
 

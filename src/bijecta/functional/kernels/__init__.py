@@ -4,6 +4,6 @@ Everything that chooses between the two is in `dispatch.py`; `BIJECTA_NATIVE=0` 
 """
 
 from bijecta.functional.kernels.library import status
-from bijecta.functional.kernels.spline import SplineSettings, rational_quadratic
+from bijecta.functional.kernels.spline import SplineSettings, polynomial_spline, rational_quadratic
 
-__all__ = ["SplineSettings", "rational_quadratic", "status"]
+__all__ = ["SplineSettings", "polynomial_spline", "rational_quadratic", "status"]

@@ -5,7 +5,6 @@ parameters move. `csrc/flow.cpp` has the same structures.
 """
 
 import ctypes
-import math
 from array import array
 from collections.abc import Sequence
 from operator import attrgetter
@@ -155,7 +154,7 @@ def _describe(settings: SplineSettings) -> NativeSpline:
         columns=1,
         bound=float(settings.bound),
         min_bin=settings.min_bin,
-        slope_limit=-math.log(settings.min_slope),
+        min_slope=settings.min_slope,
         boundary_logit=settings.circular is not False,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 5
+INTERFACE = 7
 FOLDER = Path(__file__).parent / "build"
 
 
@@ -71,8 +71,9 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, "absent: built from other sources than this version; reinstall bijecta"
     native.bijecta_build.restype, native.chain_keeps.restype = ctypes.c_char_p, ctypes.c_int64
     for dtype in ("float", "double"):
-        getattr(native, f"rational_quadratic_{dtype}").argtypes = [ctypes.c_void_p] * 5
-        getattr(native, f"rational_quadratic_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
+        for spline in ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline"):
+            getattr(native, f"{spline}_{dtype}").argtypes = [ctypes.c_void_p] * 5
+            getattr(native, f"{spline}_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
         for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
             getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
         loss = getattr(native, f"chain_normal_loss_{dtype}")

@@ -1,10 +1,9 @@
-"""The rational-quadratic spline in one kernel, as an operation of autograd that saves nothing but its inputs."""
+"""The splines in one kernel each, as an operation of autograd that saves nothing but its inputs."""
 
 import ctypes
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +16,10 @@ MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks 
 
 
 class SplineSettings(NamedTuple):
-    """What a spline needs beside its elements and parameters; see `bijecta.functional.rational_quadratic`."""
+    """What a spline needs beside its elements and parameters; see `bijecta.functional.rational_quadratic`.
+
+    Only that one can be circular, and a linear spline has no smallest slope.
+    """
 
     bins: int
     bound: float | Tensor
@@ -29,6 +31,7 @@ class SplineSettings(NamedTuple):
 
 SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 
+Order: TypeAlias = Literal["linear", "quadratic", "cubic"]
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
 Upstream: TypeAlias = tuple[Tensor | None, ...]
 
@@ -63,7 +66,40 @@ def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: Splin
         >>> y, ladj
         (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
     """
-    kernels = _choose(x, params, settings)
+    return _apply("rational_quadratic", plain, x, params, settings)
+
+
+def polynomial_spline(
+    order: Order, plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings
+) -> tuple[Tensor, Tensor]:
+    """Compute a spline of order one, two or three, by a kernel where that is possible.
+
+    Args:
+        order: which one.
+        plain: the same map by tensor operations: the definition, the fallback, and what is differentiated twice.
+        x: elements of shape (*B,).
+        params: raw parameters in x's dtype, of shape (*B, P), broadcastable against x[..., None].
+        settings: everything else.
+
+    Returns:
+        y and ladj, both of the broadcast shape (*B,).
+
+    Reference:
+        Müller et al., "Neural importance sampling" (2019); Durkan et al., "Cubic-spline flows" (2019).
+
+    Example:
+        >>> settings = SplineSettings(1, 5.0, False, False, 1e-3, 1e-3)
+        >>> def plain(x, params, settings):
+        ...     return x, torch.zeros_like(x)
+        >>> y, ladj = polynomial_spline("linear", plain, torch.zeros(3), torch.zeros(3, 1), settings)
+        >>> y, ladj
+        (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
+    """
+    return _apply(f"{order}_spline", plain, x, params, settings)
+
+
+def _apply(name: str, plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+    kernels = _choose(name, x, params, settings)
     if kernels is None:
         return plain(x, params, settings)
     if x.shape != params.shape[:-1]:
@@ -75,13 +111,13 @@ def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: Splin
     return kernels.map(x, params, settings)
 
 
-def _choose(x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
+def _choose(name: str, x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
     tensors = x, params, settings.bound, settings.circular
     if isinstance(settings.bound, Tensor) and settings.bound.requires_grad:
         return None
     if can_run_natively(*tensors):
-        return Kernels(_map, _differentiate)
-    if can_run_on_gpu(*tensors):
+        return Kernels(partial(_map, name), partial(_differentiate, name))
+    if name == "rational_quadratic" and can_run_on_gpu(*tensors):
         from bijecta.functional.kernels import triton_spline  # importing Triton takes a while
 
         return Kernels(triton_spline.spline, triton_spline.gradient)
@@ -111,7 +147,7 @@ class _FusedSpline(torch.autograd.Function):
 
 
 class NativeSpline(ctypes.Structure):
-    """`struct Spline` of csrc/rational_quadratic.cpp."""
+    """`struct Spline` of csrc/knots.hpp."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
@@ -121,7 +157,7 @@ class NativeSpline(ctypes.Structure):
         ("circulars", ctypes.c_void_p),
         ("bound", ctypes.c_double),
         ("min_bin", ctypes.c_double),
-        ("slope_limit", ctypes.c_double),
+        ("min_slope", ctypes.c_double),
         ("circular", ctypes.c_int32),
         ("boundary_logit", ctypes.c_int32),
         ("inverse", ctypes.c_int32),
@@ -129,18 +165,20 @@ class NativeSpline(ctypes.Structure):
     )
 
 
-def _map(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
+def _map(name: str, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
     x, params = in_memory(x), in_memory(params)
     y, ladj = torch.empty_like(x), torch.empty_like(x)
-    _call("rational_quadratic", settings, x, params, y, ladj)
+    _call(name, settings, x, params, y, ladj)
     return y, ladj
 
 
-def _differentiate(x: Tensor, params: Tensor, settings: SplineSettings, gradients: Upstream) -> tuple[Tensor, Tensor]:
+def _differentiate(
+    name: str, x: Tensor, params: Tensor, settings: SplineSettings, gradients: Upstream
+) -> tuple[Tensor, Tensor]:
     x, params = in_memory(x), in_memory(params)
     g_y, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     g_x, g_params = torch.empty_like(x), torch.empty_like(params)
-    _call("rational_quadratic_gradient", settings, x, params, g_y, g_ladj, g_x, g_params)
+    _call(f"{name}_gradient", settings, x, params, g_y, g_ladj, g_x, g_params)
     return g_x, g_params
 
 
@@ -162,7 +200,7 @@ def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None
         address_of(circulars),
         one_bound,
         min_bin,
-        -math.log(min_slope),
+        min_slope,
         one_circular,
         circular is not False,
         inverse,
