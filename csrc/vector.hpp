@@ -46,6 +46,14 @@ template <class T> BIJECTA_INLINE Vec<T> from_words(Words<T> w) { return (Vec<T>
 
 template <class T> BIJECTA_INLINE Vec<T> absolute(Vec<T> v) { return v < T(0) ? -v : v; }
 
+// Whether a comparison holds in some lane.
+template <class Mask> BIJECTA_INLINE bool any(Mask mask) {
+    uint64_t words[BIJECTA_VECTOR_BYTES / 8], together = 0;
+    std::memcpy(words, &mask, sizeof words);
+    for (const uint64_t word : words) together |= word;
+    return together != 0;
+}
+
 // The first `count` numbers from memory; zero in the other lanes.
 template <class T> BIJECTA_INLINE Vec<T> load(const T* from, int count = Vector<T>::lanes) {
     Vec<T> v{};

@@ -11,7 +11,9 @@ import math
 import torch
 from torch import Tensor
 
+from bijecta.functional import kernels
 from bijecta.functional.inversion import invert_monotone
+from bijecta.functional.kernels import MixtureSettings
 from bijecta.functional.knots import match_dtype
 from bijecta.functional.scalar import soft_clip
 
@@ -58,7 +60,13 @@ def gaussianise(
         tensor([ 0.5000, -2.0000])
     """
     match_dtype(bound, x)
-    logits, log_scales, centres = params.to(x.dtype).unflatten(-1, (3, -1)).unbind(-2)
+    settings = MixtureSettings("normal", params.shape[-1] // 3, bound, limit, min_slope, inverse)
+    return kernels.map_by_mixture(_plain, x, params.to(x.dtype), settings)
+
+
+def _plain(x: Tensor, params: Tensor, settings: MixtureSettings) -> tuple[Tensor, Tensor]:
+    _, _, bound, limit, min_slope, inverse = settings
+    logits, log_scales, centres = params.unflatten(-1, (3, -1)).unbind(-2)
     log_weights, log_scales = logits.log_softmax(-1), soft_clip(log_scales, limit)
 
     def whole_line(x: Tensor) -> tuple[Tensor, Tensor]:

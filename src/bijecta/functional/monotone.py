@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from bijecta.errors import InputError
+from bijecta.functional import kernels
 from bijecta.functional.inversion import Increasing, invert_monotone
+from bijecta.functional.kernels import MixtureSettings
 from bijecta.functional.knots import match_dtype
 from bijecta.functional.scalar import soft_clip
 
@@ -249,7 +251,13 @@ def sigmoidal(
         tensor([-7.0000,  0.5000])
     """
     match_dtype(bound, x)
-    shift, raw = params.to(x.dtype).tensor_split((1,), -1)
+    settings = MixtureSettings("logistic", components, bound, limit, min_slope, inverse)
+    return kernels.map_by_mixture(_sigmoidal_plain, x, params.to(x.dtype), settings)
+
+
+def _sigmoidal_plain(x: Tensor, params: Tensor, settings: MixtureSettings) -> tuple[Tensor, Tensor]:
+    _, components, bound, limit, min_slope, inverse = settings
+    shift, raw = params.tensor_split((1,), -1)
     strengths = torch.linspace(0.5, 1.5, components, dtype=x.dtype, device=x.device)
     logits, log_scales, centres = (strengths * raw.unflatten(-1, (3, components))).unbind(-2)
     log_weights, log_scales, centres = logits.log_softmax(-1), soft_clip(log_scales, limit), soft_clip(centres, bound)

@@ -1,10 +1,11 @@
-// Runs every kernel over random and edge inputs, for the sanitizers; measures exp, log and tanh against libm.
+// Runs every kernel over random and edge inputs, for the sanitizers; measures exp, log, tanh and erfcx against libm.
 
 #include <cstdio>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "mixture.cpp"
 #include "polynomial.cpp"
 #include "rational_quadratic.cpp"
 
@@ -48,6 +49,33 @@ void run(size_t parameters, int64_t count, int64_t bins, bool circular, bool inv
     }
 }
 
+template <class T> void mix(int64_t count, int64_t rows, int64_t components, bool logistic, bool inverse, double spread) {
+    const size_t parameters = size_t(3 * components + logistic);
+    std::vector<T> x = normal<T>(size_t(count), 20), params = normal<T>(size_t(rows) * parameters, spread);
+    put_edges_in<T>(x, 50);
+    const int64_t batch = 32, each = rows ? count / rows : 0, parts = rows < count ? (each + batch - 1) / batch : 1;
+    std::vector<T> y(x), ladj(x), g_x(x), g_params(params.size() * size_t(parts));
+    const std::vector<T> g_y = normal<T>(x.size(), 1), g_ladj = normal<T>(x.size(), 1);
+    const mixtures::Mixture m{count, rows, components, batch, logistic ? 5.0 : 50.0, 4.0, 1e-3, logistic, inverse, 2};
+    if (mixtures::map_any<T>(m, x.data(), params.data(), y.data(), ladj.data())) ++failures;
+    mixtures::differentiate_any<T>(m, x.data(), params.data(), {g_y.data(), g_ladj.data()}, g_x.data(), g_params.data());
+    mixtures::differentiate_any<T>(m, x.data(), params.data(), {nullptr, g_ladj.data()}, g_x.data(), g_params.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+        if (std::isnan(y[i]) != std::isnan(x[i])) ++failures;
+    }
+}
+
+template <class T> void mix_all() {
+    for (int64_t components : {1, 2, 3, 8, 17})
+        for (int64_t count : {0, 3, 15, 16, 51, 600})
+            for (bool logistic : {false, true})
+                for (bool inverse : {false, true}) {
+                    mix<T>(count, count, components, logistic, inverse, 1);
+                    mix<T>(count, count, components, logistic, inverse, 5);
+                    if (count % 3 == 0) mix<T>(count, count / 3 ? 3 : 0, components, logistic, inverse, 1);
+                }
+}
+
 template <class T> void run_all() {
     for (int64_t bins : {1, 2, 3, 4, 5, 8, 16, 33})
         for (int64_t count : {0, 1, 3, 15, 16, 17, 100, 5000})
@@ -88,6 +116,8 @@ template <class T> void measure() {
     const auto own_log = [](Vec<T> v) { return bijecta::log<T>(v); };
     const auto own_tanh = [](Vec<T> v) { return bijecta::tanh<T>(v).value; };
     const auto own_slope = [](Vec<T> v) { return bijecta::tanh<T>(v).derivative; };
+    const auto own_erfcx = [](Vec<T> v) { return bijecta::erfcx<T>(v); };
+    const auto l_erfcx = [](long double v) { return exp(v * v) * std::erfc(v); };
     const auto l_exp = [](long double v) { return exp(v); };
     const auto l_log = [](long double v) { return log(v); };
     const auto l_tanh = [](long double v) { return tanh(v); };
@@ -99,6 +129,8 @@ template <class T> void measure() {
     compare<T>("log", 1e-30, 1e30, own_log, l_log, 2);
     compare<T>("tanh", -2, 2, own_tanh, l_tanh, 3);
     compare<T>("tanh", -1e-3, 1e-3, own_tanh, l_tanh, 3);
+    compare<T>("erfcx", 0, 3, own_erfcx, l_erfcx, 6);
+    compare<T>("erfcx", 3, 20, own_erfcx, l_erfcx, 6);
     compare<T>("derivative of tanh", -20, 20, own_slope, l_slope, 5);
     const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
     check<T>(own_exp(splat<T>(-inf))[0] == 0 && own_exp(splat<T>(inf))[0] == inf, "exp of infinity");
@@ -116,6 +148,8 @@ int main() {
     measure<double>();
     run_all<float>();
     run_all<double>();
+    mix_all<float>();
+    mix_all<double>();
     std::printf("%d failures\n", failures);
     return failures != 0;
 }

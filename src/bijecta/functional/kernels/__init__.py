@@ -4,6 +4,14 @@ Everything that chooses between the two is in `dispatch.py`; `BIJECTA_NATIVE=0` 
 """
 
 from bijecta.functional.kernels.library import status
+from bijecta.functional.kernels.mixture import MixtureSettings, map_by_mixture
 from bijecta.functional.kernels.spline import SplineSettings, polynomial_spline, rational_quadratic
 
-__all__ = ["SplineSettings", "polynomial_spline", "rational_quadratic", "status"]
+__all__ = [
+    "MixtureSettings",
+    "SplineSettings",
+    "map_by_mixture",
+    "polynomial_spline",
+    "rational_quadratic",
+    "status",
+]

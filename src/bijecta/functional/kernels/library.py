@@ -71,9 +71,10 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, "absent: built from other sources than this version; reinstall bijecta"
     native.bijecta_build.restype, native.chain_keeps.restype = ctypes.c_char_p, ctypes.c_int64
     for dtype in ("float", "double"):
-        for spline in ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline"):
-            getattr(native, f"{spline}_{dtype}").argtypes = [ctypes.c_void_p] * 5
-            getattr(native, f"{spline}_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
+        for name in ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline", "mixture"):
+            getattr(native, f"{name}_{dtype}").argtypes = [ctypes.c_void_p] * 5
+            getattr(native, f"{name}_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
+        getattr(native, f"mixture_{dtype}").restype = ctypes.c_int64
         for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
             getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
         loss = getattr(native, f"chain_normal_loss_{dtype}")
