@@ -90,30 +90,27 @@ class LULinear(Bijection):
         check_features(x, len(self.bias), self.event_ndim)
         lower, upper = self._factors()
         matrix = (lower @ upper).index_select(0, self.index)
-        x = x.movedim(-self.event_ndim, -1)
-        z = torch.nn.functional.linear(x, matrix, self.bias)
-        return z.movedim(-1, -self.event_ndim), self._ladj(z)
+        if self.event_ndim == 1:
+            return torch.nn.functional.linear(x, matrix, self.bias), self._ladj(x)
+        columns = x.movedim(-self.event_ndim, 0)
+        z = torch.addmm(self.bias[:, None], matrix, columns.flatten(1)).reshape(columns.shape)
+        return z.movedim(0, -self.event_ndim), self._ladj(x)
 
     def inverse_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         check_features(z, len(self.bias), self.event_ndim)
         lower, upper = self._factors()
-        z = z.movedim(-self.event_ndim, -1)
-        shifted = (z - self.bias).index_select(-1, self.index.argsort())
-        columns = shifted.reshape(-1, shifted.shape[-1]).T
+        rows = z.movedim(-self.event_ndim, 0)
+        columns = (rows.reshape(len(rows), -1) - self.bias[:, None]).index_select(0, self.index.argsort())
         columns = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
         columns = torch.linalg.solve_triangular(upper, columns, upper=True)
-        x = columns.T.reshape(z.shape)
-        return x.movedim(-1, -self.event_ndim), -self._ladj(z)
+        return columns.reshape(rows.shape).movedim(0, -self.event_ndim), -self._ladj(z)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         identity = torch.eye(len(self.bias), dtype=self.bias.dtype, device=self.bias.device)
         return self.lower.tril(-1) + identity, self.upper.triu(1) + torch.diag(self.log_diagonal.exp())
 
-    def _ladj(self, moved: Tensor) -> Tensor:
-        """One pixel contributes the log-determinant once; ``moved`` has the features last."""
-        batch = moved.shape[: moved.ndim - self.event_ndim]
-        pixels = prod(moved.shape[len(batch) : -1])
-        return (pixels * self.log_diagonal.sum()).expand(batch)
+    def _ladj(self, x: Tensor) -> Tensor:
+        return _every_pixel(self.log_diagonal, x, self.event_ndim)
 
 
 class ActNorm(Bijection):
@@ -173,6 +170,11 @@ class ActNorm(Bijection):
         return parameter.reshape(-1, *[1] * (self.event_ndim - 1))
 
     def _ladj(self, x: Tensor) -> Tensor:
-        batch = x.shape[: x.ndim - self.event_ndim]
-        pixels = prod(x.shape[len(batch) + 1 :])
-        return (pixels * self.log_scale.sum()).expand(batch)
+        return _every_pixel(self.log_scale, x, self.event_ndim)
+
+
+def _every_pixel(log_scale: Tensor, x: Tensor, event_ndim: int) -> Tensor:
+    """Sum the logarithms of scales, which every pixel contributes once, for a batch of x."""
+    batch = x.shape[: x.ndim - event_ndim]
+    pixels = prod(x.shape[len(batch) + 1 :])
+    return (pixels * log_scale.sum()).expand(batch)

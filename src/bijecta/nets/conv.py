@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, relu_
+from torch.nn.functional import relu
 
+from bijecta.functional.kernels import three_convolutions
 from bijecta.nets.inputs import activation_named, check_context
 
 
@@ -59,14 +61,26 @@ class ConvNet(nn.Module):
         r"""Compute the channels (\*B, out_channels, H, W) of x (\*B, channels, H, W) and a context (\*B, C)."""
         batch = x.shape[:-3]
         context = check_context(context, self.context, batch)
-        h = self.first(x.reshape(-1, *x.shape[-3:]))
+        x = x.reshape(-1, *x.shape[-3:])
+        layers = (self.first, self.second, self.last)
+        plainly = context is not None or self.place is not None or self.activation is not relu
+        if plainly or any(type(layer) is not nn.Conv2d for layer in layers):
+            out = self._convolve(x, context)
+        else:
+            out = three_convolutions(self._convolve, x, [weight for layer in layers for weight in layer.parameters()])
+        return out.reshape(*batch, *out.shape[1:])
+
+    def _convolve(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        # Where the channels of a pixel lie behind each other, a convolution reorders neither its input nor its result.
+        h = self.first(x.movedim(-3, -1).contiguous().movedim(-1, -3))
         if self.context_map is not None and context is not None:
             h = h + self.context_map(context.reshape(-1, self.context).to(h.dtype))[:, :, None, None]
         if self.place is not None:
             h = h + self.place
-        h = self.activation(self.second(self.activation(h)))
-        out: Tensor = self.last(h)
-        return out.reshape(*batch, *out.shape[1:])
+        # No convolution needs its result for the gradient, so that a relu may write over it.
+        activation = relu_ if self.activation is relu else self.activation
+        out: Tensor = self.last(activation(self.second(activation(h))))
+        return out
 
 
 class ConvNetBeside(nn.Module):

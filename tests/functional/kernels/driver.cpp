@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "convolution.cpp"
 #include "mixture.cpp"
 #include "polynomial.cpp"
 #include "rational_quadratic.cpp"
@@ -91,6 +92,32 @@ template <class T> void run_all() {
                 }
 }
 
+template <class T> void run_convolutions(const ConvNet& net) {
+    const int64_t sizes[] = {net.hidden * net.channels * 9, net.hidden, net.hidden * net.hidden, net.hidden,
+                             net.outputs * net.hidden * 9, net.outputs};
+    const int64_t pixels = net.images * net.height * net.width;
+    std::vector<std::vector<T>> weights;
+    std::vector<const T*> given;
+    for (int64_t size : sizes) weights.push_back(normal<T>(size_t(size), 1));
+    for (const auto& weight : weights) given.push_back(weight.data());
+    const int64_t total = sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5];
+    std::vector<T> x = normal<T>(size_t(pixels * net.channels), 1), y(size_t(pixels * net.outputs)), g_x(x);
+    std::vector<T> g_weights(static_cast<size_t>(total));
+    map<T>(net, given.data(), x.data(), y.data());
+    differentiate<T>(net, given.data(), x.data(), y.data(), g_x.data(), g_weights.data());
+    for (T value : y) failures += !std::isfinite(value);
+    for (T value : g_weights) failures += !std::isfinite(value);
+}
+
+template <class T> void run_all_convolutions() {
+    for (int64_t images : {0, 1, 3, 40})
+        for (int64_t threads : {1, 3}) {
+            run_convolutions<T>({images, 2, 13, 4, 14, 14, threads});
+            run_convolutions<T>({images, 1, 4, 15, 1, 6, threads});
+            run_convolutions<T>({images, 3, 7, 1, 30, 41, threads});
+        }
+}
+
 template <class T, class Function, class Exact>
 void compare(const char* name, double low, double high, Function function, Exact exact, double bar) {
     std::uniform_real_distribution<double> draw(low, high);
@@ -150,6 +177,8 @@ int main() {
     run_all<double>();
     mix_all<float>();
     mix_all<double>();
+    run_all_convolutions<float>();
+    run_all_convolutions<double>();
     std::printf("%d failures\n", failures);
     return failures != 0;
 }

@@ -3,6 +3,7 @@
 Everything that chooses between the two is in `dispatch.py`; `BIJECTA_NATIVE=0` in the environment always chooses plain.
 """
 
+from bijecta.functional.kernels.convolution import three_convolutions
 from bijecta.functional.kernels.library import status
 from bijecta.functional.kernels.mixture import MixtureSettings, map_by_mixture
 from bijecta.functional.kernels.spline import SplineSettings, polynomial_spline, rational_quadratic
@@ -14,4 +15,5 @@ __all__ = [
     "polynomial_spline",
     "rational_quadratic",
     "status",
+    "three_convolutions",
 ]

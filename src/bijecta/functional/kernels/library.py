@@ -77,6 +77,8 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         getattr(native, f"mixture_{dtype}").restype = ctypes.c_int64
         for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
             getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
+        getattr(native, f"convolution_{dtype}").argtypes = [ctypes.c_void_p] * 4
+        getattr(native, f"convolution_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 6
         loss = getattr(native, f"chain_normal_loss_{dtype}")
         loss.argtypes, loss.restype = [ctypes.c_void_p] * 4, ctypes.c_double
         adam = getattr(native, f"adam_{dtype}")
