@@ -45,8 +45,6 @@ struct Program {
     void* gradient(int32_t number) const { return number < 0 || !gradients ? nullptr : gradients[number]; }
 };
 
-template <class T> BIJECTA_INLINE T* at(T* tile, int64_t feature) { return tile + feature * tile_rows; }
-
 // --- maps of one number whose parameters a network gives ---------------------------------------------------------------
 
 template <class T> struct AdditiveMap {
@@ -582,24 +580,11 @@ template <class T> struct Chain {
     }
 };
 
-// (rows, columns) in memory to a tile and back; rows that are missing in the last tile are zero.
-template <class T> void read_tile(const T* from, int64_t begin, int64_t rows, int64_t columns, T* tile) {
-    for (int64_t c = 0; c < columns; ++c) {
-        for (int r = 0; r < tile_rows; ++r) at(tile, c)[r] = from && r < rows ? from[(begin + r) * columns + c] : T(0);
-    }
-}
-
 template <class T>
 void read_rows(const Program& program, const T* x, const T* context, int64_t begin, int64_t rows, const Tile<T>& tile) {
     read_tile(x, begin, rows, program.features, tile.state);
     read_tile(context, begin, rows, program.contexts, tile.context);
     std::fill_n(tile.ladj, tile_rows, T(0));
-}
-
-template <class T> void write_tile(T* to, int64_t begin, int64_t rows, int64_t columns, const T* tile) {
-    for (int64_t c = 0; c < columns; ++c) {
-        for (int r = 0; r < rows; ++r) to[(begin + r) * columns + c] = at(tile, c)[r];
-    }
 }
 
 // Return the sum of g_ladj (ladj - |z|^2 / 2 - D log(2 pi) / 2), and leave its gradient by z.

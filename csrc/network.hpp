@@ -82,8 +82,8 @@ template <class T> struct PackedLayer {
         }
     }
 
-    // sums += g_y x^T, and g_y summed over the rows behind it; x_blocks is room for x row by row.
-    void add_gradient(const T* x, const T* g_y, T* x_blocks, T* sums) const {
+    // sums += g_y x^T, and g_y summed over the rows behind it, for the bias; x_blocks is room for x row by row.
+    void add_gradient(const T* x, const T* g_y, T* x_blocks, T* sums, bool with_bias = true) const {
         constexpr int L = Vector<T>::lanes, V = vectors_at_once;
         if (!layer->weight_gradient && !layer->bias_gradient) return;
         to_blocks<T>(x, in, x_blocks);
@@ -99,6 +99,7 @@ template <class T> struct PackedLayer {
                 }
             }
         }
+        if (!with_bias) return;
         T* bias_sums = sums + round_up(out, panel) * stride;
         for (int64_t o = 0; o < out; ++o) {
             Vec<T> sum{};

@@ -21,6 +21,21 @@ inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 // How many vectors of rows (or of inputs) are worked on at once; AVX2 and SSE have half as many registers.
 constexpr int vectors_at_once = BIJECTA_VECTOR_BYTES == 64 ? 4 : 2;
 
+template <class T> BIJECTA_INLINE T* at(T* tile, int64_t feature) { return tile + feature * tile_rows; }
+
+// (rows, columns) in memory to a tile and back; rows that are missing in the last tile are zero.
+template <class T> inline void read_tile(const T* from, int64_t begin, int64_t rows, int64_t columns, T* tile) {
+    for (int64_t c = 0; c < columns; ++c) {
+        for (int r = 0; r < tile_rows; ++r) at(tile, c)[r] = from && r < rows ? from[(begin + r) * columns + c] : T(0);
+    }
+}
+
+template <class T> inline void write_tile(T* to, int64_t begin, int64_t rows, int64_t columns, const T* tile) {
+    for (int64_t c = 0; c < columns; ++c) {
+        for (int r = 0; r < rows; ++r) to[(begin + r) * columns + c] = at(tile, c)[r];
+    }
+}
+
 template <class T> struct Aligned {
     // std::vector does not align to vectors.
     Aligned() = default;

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bijecta.bijections import Continuous
+from bijecta.bijections import Chain, Continuous, Standardise
 from bijecta.errors import NotConvergedError, ShapeError
 from bijecta.functional import Solver
 from bijecta.nets import Velocity, VelocityMLP
@@ -72,6 +72,15 @@ def test_without_the_ladj_the_points_are_the_same():
     torch.testing.assert_close(layer.inverse(x), layer.inverse_and_ladj(x)[0])
     with pytest.raises(ShapeError, match=r"\(\*batch, 3\)"):
         layer.forward(torch.zeros(5, 2))
+
+
+def test_samples_of_a_chain_cost_no_trace(monkeypatch):
+    layer, z = moved(), torch.randn(5, 3, dtype=torch.float64)
+    chain = Chain([Standardise(3).double(), layer])
+    expected = chain.forward_and_ladj(z)[0], chain.inverse_and_ladj(z)[0]
+    monkeypatch.setattr(layer, "forward_and_ladj", None)
+    monkeypatch.setattr(layer, "inverse_and_ladj", None)
+    torch.testing.assert_close((chain.forward(z), chain.inverse(z)), expected)
 
 
 def test_the_trace_is_exact_up_to_sixteen_features():

@@ -37,7 +37,7 @@ def exact(time):
 def test_linear_equations_end_at_the_matrix_exponential(start, end):
     expected = exact(end - start)
     for tolerance in (1e-4, 1e-7, 1e-10):
-        solution = solve_adaptive(linear, START, start, end, absolute=tolerance, relative=tolerance)
+        solution = solve_adaptive(linear, START, start, end, tolerance=tolerance)
         assert (solution.state - expected).abs().max() < 50 * tolerance
     fixed = solve_fixed(linear, START, start, end, method="rk4", steps=100)
     torch.testing.assert_close(fixed.state, expected, atol=1e-5, rtol=1e-5)
@@ -56,9 +56,7 @@ def test_every_fixed_solver_has_its_order(method):
 
 def test_adaptive_steps_have_order_five():
     """The error per unit of time goes as the tolerance, the steps as tolerance^(-1/5)."""
-    counts = [
-        solve_adaptive(curved, START[:1], 0.0, 3.0, absolute=t, relative=t).evaluations / 12 for t in (1e-6, 1e-11)
-    ]
+    counts = [solve_adaptive(curved, START[:1], 0.0, 3.0, tolerance=t).evaluations / 12 for t in (1e-6, 1e-11)]
     assert math.log10(counts[1] / counts[0]) == pytest.approx(1, abs=0.15)
 
 
@@ -75,7 +73,7 @@ def test_fixed_steps_match_numpy(method):
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-8])
 def test_adaptive_steps_match_numpy_row_by_row(start, end, tolerance):
     """The same accepted steps and the same state as the reference, which solves every row alone."""
-    ours = solve_adaptive(curved, START, start, end, absolute=tolerance, relative=tolerance)
+    ours = solve_adaptive(curved, START, start, end, tolerance=tolerance)
     theirs = [reference.solve_adaptive_steps(curved_numpy, row, start, end, tolerance)[0] for row in START.numpy()]
     np.testing.assert_allclose(ours.state, theirs, rtol=1e-11, atol=1e-12)
 
@@ -95,7 +93,7 @@ def test_evaluations_are_counted():
 
 
 def test_the_error_estimate_is_of_the_size_of_the_error():
-    solution = solve_adaptive(linear, START, 0.0, 3.0, absolute=1e-6, relative=1e-6)
+    solution = solve_adaptive(linear, START, 0.0, 3.0, tolerance=1e-6)
     error = (solution.state - exact(3.0)).abs().amax(-1)
     assert solution.error.shape == (3,)
     assert (solution.error > error / 30).all()
@@ -137,7 +135,7 @@ def test_a_row_is_solved_as_if_it_were_alone():
 
     def solve(rates):
         return solve_adaptive(
-            lambda t, y: -rates * (y - t.cos()), torch.ones_like(rates), 0.0, 1.0, absolute=1e-5, relative=1e-5
+            lambda t, y, rate: -rate * (y - t.cos()), torch.ones_like(rates), 0.0, 1.0, tolerance=1e-5, given=[rates]
         )
 
     together = solve(rates)
@@ -151,24 +149,47 @@ def test_a_row_is_solved_as_if_it_were_alone():
 def test_a_bad_row_neither_stops_nor_spoils_the_others(bad):
     state = START.clone()
     state[1, 0] = bad
-    fine, spoiled = (solve_adaptive(curved, s, 0.0, 1.0, absolute=1e-6, relative=1e-6) for s in (START, state))
+    fine, spoiled = (solve_adaptive(curved, s, 0.0, 1.0, tolerance=1e-6) for s in (START, state))
     assert torch.equal(spoiled.state[[0, 2]], fine.state[[0, 2]])
     assert not spoiled.state[1].isfinite().all()
 
 
 def test_a_step_that_overflows_is_tried_again_smaller():
     """y' = -y^5 from y = 10^7: the first step leaves the range of float32, the solution falls gently."""
-    solution = solve_adaptive(
-        lambda _, y: -(y**5), torch.tensor([[1e7]]), 0.0, 1.0, absolute=1e-5, relative=1e-5, max_steps=2000
-    )
+    solution = solve_adaptive(lambda _, y: -(y**5), torch.tensor([[1e7]]), 0.0, 1.0, tolerance=1e-5, max_steps=2000)
     assert float(solution.state) == pytest.approx(4**-0.25, rel=1e-3)
+
+
+def test_a_step_that_overflows_spoils_no_gradient():
+    """The rejected step is infinite; what comes back is the gradient of a solution that never tried it."""
+    strength = torch.ones((), dtype=torch.float64, requires_grad=True)
+    start = torch.tensor([[0.5], [1e20]], dtype=torch.float64)
+    state = solve_adaptive(lambda _, y: -strength * y**5, start, 0.0, 1.0, tolerance=1e-6, max_steps=2000).state
+    # y(1) = (y(0)^-4 + 4 strength)^(-1/4), and its derivative by the strength
+    expected = -(((start**-4 + 4) ** -1.25).sum())
+    (gradient,) = torch.autograd.grad(state.sum(), strength)
+    assert float(gradient) == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_rows_that_have_arrived_are_left_out_with_what_is_given_of_them():
+    seen = []
+
+    def field(time, state, rate):
+        seen.append(len(state))
+        assert len(time) == len(state) == len(rate)
+        return -rate * state
+
+    rates = torch.tensor([[0.01, 100.0, 1.0], [0.02, 1.0, 50.0]], dtype=torch.float64)[..., None]
+    solution = solve_adaptive(field, torch.ones_like(rates), 0.0, 1.0, tolerance=1e-8, given=[rates])
+    torch.testing.assert_close(solution.state, (-rates).exp(), atol=1e-7, rtol=1e-4)
+    assert seen[0] == 6
+    assert seen[-1] == 1
+    assert seen == sorted(seen, reverse=True)
 
 
 def test_too_many_steps_is_an_error_that_says_where_and_what_to_do():
     with pytest.raises(NotConvergedError, match=r"after 20 steps 3 rows .* the slowest is at \d\S*\. Raise max_steps"):
-        solve_adaptive(
-            lambda _, y: 1e5 * torch.sin(1e3 * y), START, 0.0, 1.0, absolute=1e-8, relative=1e-8, max_steps=20
-        )
+        solve_adaptive(lambda _, y: 1e5 * torch.sin(1e3 * y), START, 0.0, 1.0, tolerance=1e-8, max_steps=20)
 
 
 @pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 7, 2), (2, 0, 2)])

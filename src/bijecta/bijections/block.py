@@ -107,5 +107,5 @@ class BlockAutoregressive(Bijection):
 
 
 def _mean(averages: Tensor, h: Tensor) -> Tensor:
-    # One product per feature; `averages @ h[..., None]` is one per feature and row, with a copy of the weights for each.
+    # One product per feature; averages @ h[..., None] is one per feature and row, with a copy of the weights for each.
     return torch.einsum("foi,...fi->...fo", averages, h)

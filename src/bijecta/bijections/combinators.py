@@ -67,6 +67,22 @@ class Chain(Bijection):
             total = total + ladj
         return x, total
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map data to latent, where a layer can save the cost of its ladj."""
+        if (native := self.native.forward_and_ladj(self, x, context, self._forward_plainly)) is not None:
+            return native[0]
+        for layer in self:
+            x = layer.forward(x, context)
+        return x
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map latent to data, where a layer can save the cost of its ladj."""
+        if (native := self.native.inverse_and_ladj(self, z, context)) is not None:
+            return native[0]
+        for layer in reversed(list(self)):
+            z = layer.inverse(z, context)
+        return z
+
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         for layer in self:

@@ -108,17 +108,22 @@ class Continuous(Bijection):
         return moved, ladj
 
     def _move(self, z: Tensor, context: Tensor | None, start: float, end: float) -> Tensor:
-        context = check_context(context, self.velocity.context, z.shape[:-1])
-        return self.solver.solve(lambda time, z: self.velocity(z, time, context), z, start, end).state
+        def field(time: Tensor, z: Tensor, *context: Tensor) -> Tensor:
+            return self.velocity(z, time, *context)
+
+        return self.solver.solve(field, z, start, end, self._contexts(z, context)).state
 
     def _solve(self, z: Tensor, context: Tensor | None, start: float, end: float, *, integrals: int) -> Solution:
         """Solve for the points and, in further columns of the state, for the integrals of trace and energies."""
         check_features(z, self.velocity.features)
-        context = check_context(context, self.velocity.context, z.shape[:-1])
-        probes = random_probes(z, self.random_probes) if self.random_probes else unit_probes(z)
+        given = self._contexts(z, context)
+        if self.random_probes:
+            given.append(random_probes(z, self.random_probes).movedim(0, -2))
 
-        def field(time: Tensor, state: Tensor) -> Tensor:
+        def field(time: Tensor, state: Tensor, *given: Tensor) -> Tensor:
             position = state[..., : z.shape[-1]]
+            probes = given[-1].movedim(-2, 0) if self.random_probes else unit_probes(position)
+            context = given[0] if self.velocity.context else None
             velocity, products = self.velocity.with_products(position, time, context, probes)
             integrands = [probed_trace(probes, products)]
             if integrals == 3:
@@ -126,7 +131,11 @@ class Continuous(Bijection):
             return torch.cat([velocity, torch.stack(integrands, -1)], -1)
 
         state = torch.cat([z, z.new_zeros(*z.shape[:-1], integrals)], -1)
-        return self.solver.solve(field, state, start, end)
+        return self.solver.solve(field, state, start, end, given)
+
+    def _contexts(self, z: Tensor, context: Tensor | None) -> list[Tensor]:
+        context = check_context(context, self.velocity.context, z.shape[:-1])
+        return [] if context is None else [context]
 
     def _parts(self, state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         features = self.velocity.features

@@ -2,14 +2,15 @@ r"""Solve ordinary differential equations :math:`dy/dt = f(t, y)` by explicit Ru
 
 One step of size h takes slopes :math:`k_i = f(t + c_i h, y + h \sum_{j<i} a_{ij} k_j)` and goes to
 :math:`y + h \sum_i b_i k_i`. What is differentiated is the steps themselves (discretise, then optimise): gradients
-belong exactly to the values that came out. Adaptive steps are first found without a graph and then followed with one;
-their sizes count as constants, so neither rejected steps nor the control of the error enter a gradient.
+belong exactly to the values that came out. The sizes of adaptive steps count as constants, so that neither rejected
+steps nor the control of the error enter a gradient.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,15 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from bijecta.errors import InputError, NotConvergedError
 
-Field = Callable[[Tensor, Tensor], Tensor]
-r"""The slope: from a time (\*B, 1) and a state (\*B, S) to dy/dt (\*B, S); rows do not see each other."""
+Field = Callable[..., Tensor]
+r"""The slope: from a time (\*B, 1), a state (\*B, S) and what was given of each row to dy/dt (\*B, S).
+
+Rows do not see each other, and those that have arrived are left out: what else belongs to a row has to be given.
+"""
+
+
+Kept = TypeVar("Kept")
+Step = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 class Solution(NamedTuple):
@@ -106,14 +114,14 @@ class Solver:
                 f"got {self.steps}, {self.max_steps} and {self.tolerance}."
             )
 
-    def solve(self, field: Field, state: Tensor, start: float, end: float) -> Solution:
+    def solve(self, field: Field, state: Tensor, start: float, end: float, given: Sequence[Tensor] = ()) -> Solution:
         """Follow the field from the time `start` to the time `end`, which may be the earlier one."""
         if self.method == "dopri5":
             tolerance = max(self.tolerance, 10 * torch.finfo(state.dtype).eps)
-            solve = partial(solve_adaptive, absolute=tolerance, relative=tolerance, max_steps=self.max_steps)
+            solve = partial(solve_adaptive, tolerance=tolerance, max_steps=self.max_steps)
         else:
             solve = partial(solve_fixed, method=self.method, steps=self.steps)
-        return solve(field, state, start, end, checkpoint=self.checkpoint)
+        return solve(field, state, start, end, given=given, checkpoint=self.checkpoint)
 
     def tightened(self, factor: int = 100) -> "Solver":
         """Return a solver whose error is smaller by about `factor` (fixed steps: of the order that the method has)."""
@@ -123,7 +131,15 @@ class Solver:
 
 
 def solve_fixed(
-    field: Field, state: Tensor, start: float, end: float, *, method: str, steps: int, checkpoint: bool = False
+    field: Field,
+    state: Tensor,
+    start: float,
+    end: float,
+    *,
+    method: str,
+    steps: int,
+    given: Sequence[Tensor] = (),
+    checkpoint: bool = False,
 ) -> Solution:
     r"""Solve dy/dt = f(t, y) with steps of equal size.
 
@@ -136,6 +152,7 @@ def solve_fixed(
         end: last time; an earlier one integrates backwards.
         method: "euler", "midpoint" or "rk4".
         steps: number of steps.
+        given: what else belongs to each row, of shapes (\*B, ...): f takes it behind the state.
         checkpoint: whether to compute each step again in the backward pass instead of keeping what it needs.
 
     Returns:
@@ -148,13 +165,13 @@ def solve_fixed(
         >>> solve_fixed(lambda t, y: 2 * t, torch.zeros(1), 0.0, 3.0, method="midpoint", steps=1).state
         tensor([9.])
     """
-    tableau, size = FIXED[method], (end - start) / steps
-    step = _step_function(tableau, field, checkpoint=checkpoint)
+    size = (end - start) / steps
+    step = _with_checkpoint(partial(_fixed_step, FIXED[method], field), checkpoint=checkpoint)
     for number in range(steps):
         # The time is made in the dtype of the state: a float32 time inside a float64 solution costs nine digits.
         time = torch.full_like(state[..., :1], start + number * size)
-        state = step(time, torch.full_like(time, size), state)
-    return Solution(state, steps * len(tableau.weights), None)
+        state = step(time, torch.full_like(time, size), state, *given)
+    return Solution(state, steps * len(FIXED[method].weights), None)
 
 
 def solve_adaptive(
@@ -163,24 +180,24 @@ def solve_adaptive(
     start: float,
     end: float,
     *,
-    absolute: float,
-    relative: float,
+    tolerance: float,
     max_steps: int = 1000,
+    given: Sequence[Tensor] = (),
     checkpoint: bool = False,
 ) -> Solution:
     r"""Solve dy/dt = f(t, y) with steps of order 5, as large as the error allows.
 
     Every row has its own steps: its solution does not depend on the other rows of the batch. A step is accepted where
-    :math:`\max_s |e_s| / (\mathrm{absolute} + \mathrm{relative}\,\max(|y_s|, |y'_s|)) \le 1`.
+    :math:`\max_s |e_s| / (1 + \max(|y_s|, |y'_s|)) \le \mathrm{tolerance}`.
 
     Args:
         field: the slope f.
         state: y at the start, of shape (\*B, S).
         start: first time.
         end: last time; an earlier one integrates backwards.
-        absolute: tolerance of a step, in the units of the state.
-        relative: tolerance of a step, relative to the state.
+        tolerance: largest error of a step, absolute in the units of the state and relative to it.
         max_steps: most steps that are tried.
+        given: what else belongs to each row, of shapes (\*B, ...): f takes it behind the state.
         checkpoint: whether to compute each step again in the backward pass instead of keeping what it needs.
 
     Returns:
@@ -193,110 +210,132 @@ def solve_adaptive(
         Dormand, Prince (1980), "A family of embedded Runge-Kutta formulae".
 
     Example:
-        >>> solve_adaptive(lambda t, y: -y, torch.ones(1), 0.0, 1.0, absolute=1e-6, relative=1e-6).state
+        >>> solve_adaptive(lambda t, y: -y, torch.ones(1), 0.0, 1.0, tolerance=1e-6).state
         tensor([0.3679])
     """
-    with torch.no_grad():
-        plan = _Plan(field, state.detach(), start, end, (absolute, relative))
-        while plan.attempts < max_steps and bool(plan.unfinished.any()):
-            plan.attempt()
-        if bool(plan.unfinished.any()):
-            raise NotConvergedError(plan.complaint())
-    if not torch.is_grad_enabled():
-        return Solution(plan.state, plan.evaluations, plan.error.squeeze(-1))
-    steps = plan.accepted_steps()
-    step = _step_function(DORMAND_PRINCE, field, checkpoint=checkpoint)
-    for time, size in steps:
-        state = step(time, size, state)
-    evaluations = plan.evaluations + len(steps) * len(DORMAND_PRINCE.weights)
-    return Solution(state, evaluations, plan.error.squeeze(-1))
+    batch = state.shape[:-1]
+    rows = [tensor.reshape(math.prod(batch), *tensor.shape[len(batch) :]) for tensor in (state, *given)]
+    search = _Search(_with_checkpoint(partial(_adaptive_step, field), checkpoint=checkpoint), end, tolerance, max_steps)
+    search.begin(start, rows[0], field(torch.full_like(rows[0][:, :1], start), *rows), rows[1:])
+    end_state, error = search.finish()
+    evaluations = 1 + search.attempts * len(DORMAND_PRINCE.weights)
+    return Solution(end_state.reshape(state.shape), evaluations, error.reshape(batch))
 
 
-class _Plan:
-    """The search for the steps of every row, without a graph."""
+class _Search:
+    """The rows on their way, each with a time and a step of its own; those that arrive are put aside."""
 
-    def __init__(self, field: Field, state: Tensor, start: float, end: float, tolerances: tuple[float, float]) -> None:
-        self.field, self.state, self.end = field, state, end
-        self.absolute, self.relative = tolerances
-        self.time = torch.full_like(state[..., :1], start)
+    def __init__(self, step: Step, end: float, tolerance: float, max_steps: int) -> None:
+        self.step, self.end, self.tolerance, self.max_steps = step, end, tolerance, max_steps
+        self.attempts = 0
+        self.arrived: list[tuple[Tensor, ...]] = []
+
+    def begin(self, start: float, state: Tensor, slope: Tensor, given: Sequence[Tensor]) -> None:
+        self.state, self.slope, self.given = state, slope, given
+        self.time = torch.full_like(state[:, :1], start)
         # A step of order 5 has an error of about size^5; from there the control finds the right size in a few steps.
-        self.size = torch.full_like(self.time, (end - start) * min(1.0, max(tolerances)) ** 0.2)
+        self.size = torch.full_like(self.time, (self.end - start) * min(1.0, 1.5 * self.tolerance**0.2))
         self.error = torch.zeros_like(self.time)
-        self.unfinished = torch.ones_like(self.time, dtype=torch.bool)
-        self.slope = field(self.time, state)
-        self.attempts, self.evaluations = 0, 1
-        self.tried: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.number = torch.arange(len(state), device=state.device)
 
-    def attempt(self) -> None:
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Go on until every row has arrived; return states and errors in the order of the rows."""
+        while len(self.number):
+            if self.attempts == self.max_steps:
+                raise NotConvergedError(self._complaint())
+            self._attempt()
+        if not self.arrived:
+            return self.state, self.error
+        number, state, error = (torch.cat(column) for column in zip(*self.arrived, strict=True))
+        order = number.argsort()
+        return state[order], error[order]
+
+    def _attempt(self) -> None:
         """Try one step on every row; keep it where its error is small enough, and choose the next size."""
+        self.attempts += 1
         rest = self.end - self.time
         # Slopes that are not finite do not become so in smaller steps: such rows go to the end at once.
         hopeless = ~self.slope.isfinite().all(-1, keepdim=True)
-        last = hopeless | (self.size.abs() >= rest.abs())
-        size = torch.where(last, rest, self.size)
-        state, slope, error = self._step(size)
-        scale = self.absolute + self.relative * torch.maximum(self.state.abs(), state.abs())
-        ratio = (error / scale).amax(-1, keepdim=True)
-        accepted = self.unfinished & (hopeless | (ratio <= 1))
-        self.tried.append((self.time, size, accepted))
+        # The rest in equal parts: no more steps than without, and smaller ones. A tenth more is no step of its own.
+        parts = (rest / self.size - 0.1).ceil()
+        last = hopeless | ~(parts > 1)
+        size = torch.where(last, rest, rest / parts)
+        state, slope, error = self.step(self.time, size, self.state, self.slope, *self.given)
+        scale = 1 + torch.maximum(self.state.detach().abs(), state.detach().abs())
+        ratio = (error / scale).amax(-1, keepdim=True) / self.tolerance
+        accepted = hopeless | (ratio <= 1)
+        # The error goes as size^5, 0.8 is for safety. A step that overflowed (NaN) becomes five times smaller.
+        self.size = size * (0.8 * ratio.nan_to_num(nan=torch.inf) ** -0.2).clamp(0.2, 5.0)
+        overflowed = ~(accepted | ratio.isfinite())
+        # On the way back zero times infinity is not zero: with a graph all rows have to try again.
+        if state.requires_grad and bool(overflowed.any()):
+            self.size = torch.where(overflowed, self.size, size)
+            return
         self.error = torch.where(accepted, self.error + error.amax(-1, keepdim=True), self.error)
         self.state, self.slope = torch.where(accepted, state, self.state), torch.where(accepted, slope, self.slope)
         self.time = torch.where(accepted, self.time + size, self.time)
-        self.unfinished = self.unfinished & ~(accepted & last)
-        # The error goes as size^5, 0.9 is for safety. A step that overflowed (NaN) becomes five times smaller.
-        self.size = size * (0.9 * ratio.nan_to_num(nan=torch.inf) ** -0.2).clamp(0.2, 5.0)
+        self._put_aside(accepted & last)
 
-    def _step(self, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the state after a step, the slope there, and the size of the error."""
-        self.attempts, self.evaluations = self.attempts + 1, self.evaluations + len(DORMAND_PRINCE.weights)
-        slopes = _slopes(DORMAND_PRINCE, self.field, self.time, size, self.state, self.slope)
-        state = self.state + size * _combine(DORMAND_PRINCE.weights, slopes)
-        slopes.append(self.field(self.time + size, state))
-        return state, slopes[-1], (size * _combine(DORMAND_PRINCE_ERROR, slopes)).abs()
+    def _put_aside(self, arrived: Tensor) -> None:
+        there, on_the_way = arrived.squeeze(-1).nonzero().squeeze(-1), (~arrived).squeeze(-1).nonzero().squeeze(-1)
+        if len(there) == 0:
+            return
+        self.arrived.append((self.number[there], self.state[there], self.error[there]))
+        rows = (self.number, self.time, self.size, self.error, self.state, self.slope, *self.given)
+        self.number, self.time, self.size, self.error, self.state, self.slope, *self.given = (
+            tensor[on_the_way] for tensor in rows
+        )
 
-    def accepted_steps(self) -> list[tuple[Tensor, Tensor]]:
-        """List the accepted steps as (time, size); rows with fewer steps than others end with steps of size zero."""
-        if not self.tried:
-            return []
-        time, size, accepted = (torch.stack(column) for column in zip(*self.tried, strict=True))
-        first_accepted = (~accepted).to(torch.uint8).argsort(dim=0, stable=True)
-        count = int(accepted.sum(0).max()) if accepted.numel() else 0
-        time, size = (values.gather(0, first_accepted)[:count] for values in (time, size * accepted))
-        return list(zip(time, size, strict=True))
-
-    def complaint(self) -> str:
-        where = self.time[self.unfinished]
+    def _complaint(self) -> str:
+        slowest = self.time[(self.time - self.end).abs().argmax()]
         return (
-            f"The solver was to reach the time {self.end:g} within the tolerance {self.absolute:g}; after "
-            f"{self.attempts} steps {len(where)} rows are not there, the slowest is at {_slowest(where, self.end):g}. "
+            f"The solver was to reach the time {self.end:g} within the tolerance {self.tolerance:g}; after "
+            f"{self.attempts} steps {len(self.time)} rows are not there, the slowest is at {float(slowest):g}. "
             "Raise max_steps or the tolerance. A field that has become this steep in training needs a smaller "
             "learning rate or a penalty on its path (bijecta.training.regularised_nll)."
         )
 
 
-def _slowest(times: Tensor, end: float) -> float:
-    return float(times[(times - end).abs().argmax()])
-
-
-def _step_function(tableau: Tableau, field: Field, *, checkpoint: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the function (time, size, state) -> state of one step."""
-    step = partial(_advance, tableau, field)
+def _with_checkpoint(step: Callable[..., Kept], *, checkpoint: bool) -> Callable[..., Kept]:
+    """Return the step, or one that is computed again in the backward pass."""
     return partial(recompute, step, use_reentrant=False) if checkpoint else step
 
 
-def _advance(tableau: Tableau, field: Field, time: Tensor, size: Tensor, state: Tensor) -> Tensor:
-    slopes = _slopes(tableau, field, time, size, state, field(time, state))
-    return state + size * _combine(tableau.weights, slopes)
+def _fixed_step(tableau: Tableau, field: Field, time: Tensor, size: Tensor, state: Tensor, *given: Tensor) -> Tensor:
+    return _advance(tableau, partial(_at_rows, field, given), time, size, state, field(time, state, *given))[0]
 
 
-def _slopes(tableau: Tableau, field: Field, time: Tensor, size: Tensor, state: Tensor, first: Tensor) -> list[Tensor]:
-    slopes = [first]
+def _adaptive_step(
+    field: Field, time: Tensor, size: Tensor, state: Tensor, slope: Tensor, *given: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the state after a step, the slope there, and the size of the error."""
+    here = partial(_at_rows, field, given)
+    state, slopes = _advance(DORMAND_PRINCE, here, time, size, state, slope)
+    slopes.append(here(time + size, state))
+    with torch.no_grad():
+        error = (size * _combine(DORMAND_PRINCE_ERROR, slopes)).abs()
+    return state, slopes[-1], error
+
+
+def _at_rows(field: Field, given: Sequence[Tensor], time: Tensor, state: Tensor) -> Tensor:
+    return field(time, state, *given)
+
+
+def _advance(
+    tableau: Tableau, field: Field, time: Tensor, size: Tensor, state: Tensor, slope: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the state after a step, and the slopes that were computed on the way."""
+    slopes = [slope]
     for fraction, row in zip(tableau.times, tableau.rows, strict=True):
-        slopes.append(field(time + fraction * size, state + size * _combine(row, slopes)))
-    return slopes
+        moved = torch.addcmul(state, size, _combine(row, slopes))
+        slopes.append(field(torch.add(time, size, alpha=fraction), moved))
+    return torch.addcmul(state, size, _combine(tableau.weights, slopes)), slopes
 
 
 def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
     """Sum the slopes with weights, passing over the zeros."""
-    terms = [weight * slope for weight, slope in zip(weights, slopes, strict=True) if weight]
-    return sum(terms[1:], start=terms[0])
+    (first, slope), *others = ((weight, slope) for weight, slope in zip(weights, slopes, strict=True) if weight)
+    total = first * slope
+    for weight, slope in others:
+        total = torch.add(total, slope, alpha=weight)
+    return total

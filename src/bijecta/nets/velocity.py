@@ -1,14 +1,14 @@
 """Velocity fields: networks that say how fast a point moves, given where it is and when."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bijecta.errors import InputError
+from bijecta.functional.tangents import SMOOTH_ACTIVATIONS, perceptron_tangents
 from bijecta.functional.trace import jacobian_products
 from bijecta.nets.inputs import check_context, check_features
 from bijecta.nets.mlp import linear, zero_linear
@@ -77,58 +77,23 @@ class VelocityMLP(Velocity):
         if activation not in SMOOTH_ACTIVATIONS:
             raise InputError(f"Expected a smooth activation among {', '.join(SMOOTH_ACTIVATIONS)}; got {activation!r}.")
         self.features, self.context = features, context
-        self.activation = SMOOTH_ACTIVATIONS[activation]
+        self.activation = activation
         widths = [features + 1 + context, *hidden]
         self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.last = zero_linear(widths[-1], features)
 
     def forward(self, z: Tensor, time: Tensor, context: Tensor | None = None) -> Tensor:
-        h = self._inputs(z, time, context)
-        for layer in self.layers:
-            h, _ = self.activation(layer(h))
-        velocity: Tensor = self.last(h)
-        return velocity
+        return self._push(z, time, context, z.new_empty(0, *z.shape))[0]
 
     def with_products(self, z: Tensor, time: Tensor, context: Tensor | None, probes: Tensor) -> tuple[Tensor, Tensor]:
-        """Push the probes through the layers beside the values: a few times faster than differentiating."""
-        h, products = self._inputs(z, time, context), probes
-        weight: Tensor
-        for number, layer in enumerate(self.layers):
-            h, slope = self.activation(layer(h))
-            # A probe moves z and neither time nor context: of the first layer it meets the first D columns.
-            weight = self._columns_of_z(layer) if number == 0 else layer.weight  # type: ignore[assignment]
-            products = slope * functional.linear(products, weight)
-        # Without hidden layers the last one is also the first.
-        weight = self.last.weight if len(self.layers) else self._columns_of_z(self.last)
-        return self.last(h), functional.linear(products, weight)
+        """Push the probes through the layers beside the values: many times faster than differentiating."""
+        return self._push(z, time, context, probes)
+
+    def _push(self, z: Tensor, time: Tensor, context: Tensor | None, probes: Tensor) -> tuple[Tensor, Tensor]:
+        parameters = [tensor for layer in (*self.layers, self.last) for tensor in (layer.weight, layer.bias)]
+        return perceptron_tangents(self.activation, self._inputs(z, time, context), probes, parameters)
 
     def _inputs(self, z: Tensor, time: Tensor, context: Tensor | None) -> Tensor:
         check_features(z, self.features)
         context = check_context(context, self.context, z.shape[:-1])
         return torch.cat([z, time] if context is None else [z, time, context.to(z.dtype)], -1)
-
-    def _columns_of_z(self, layer: nn.Module) -> Tensor:
-        weight: Tensor = layer.weight  # type: ignore[assignment]
-        return weight[:, : self.features]
-
-
-def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
-    value = torch.tanh(a)
-    return value, 1 - value.square()
-
-
-def _silu(a: Tensor) -> tuple[Tensor, Tensor]:
-    gate = torch.sigmoid(a)
-    return a * gate, gate * (1 + a * (1 - gate))
-
-
-def _softplus(a: Tensor) -> tuple[Tensor, Tensor]:
-    return functional.softplus(a), torch.sigmoid(a)
-
-
-SMOOTH_ACTIVATIONS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
-    "tanh": _tanh,
-    "silu": _silu,
-    "softplus": _softplus,
-}
-"""Activations by name, each returning its value and its derivative."""

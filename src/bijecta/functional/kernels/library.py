@@ -9,6 +9,13 @@ import torch
 
 INTERFACE = 7
 FOLDER = Path(__file__).parent / "build"
+SPLINES = ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline")
+# How many pointers a function takes, that for float and that for double; and what it returns, if anything.
+POINTERS = dict.fromkeys((*SPLINES, "mixture"), 5)
+POINTERS |= {f"{name}_gradient": 7 for name in (*SPLINES, "mixture")}
+POINTERS |= {"tangents": 5, "tangents_gradient": 6, "convolution": 4, "convolution_gradient": 6, "adam": 6}
+POINTERS |= {"chain_forward": 6, "chain_inverse": 5, "chain_gradient": 6, "chain_normal_loss": 4}
+RESULTS: dict[str, type] = {"mixture": ctypes.c_int64, "chain_normal_loss": ctypes.c_double, "adam": ctypes.c_double}
 
 
 def status() -> str:
@@ -71,18 +78,9 @@ def open_library(file: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, "absent: built from other sources than this version; reinstall bijecta"
     native.bijecta_build.restype, native.chain_keeps.restype = ctypes.c_char_p, ctypes.c_int64
     for dtype in ("float", "double"):
-        for name in ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline", "mixture"):
-            getattr(native, f"{name}_{dtype}").argtypes = [ctypes.c_void_p] * 5
-            getattr(native, f"{name}_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 7
-        getattr(native, f"mixture_{dtype}").restype = ctypes.c_int64
-        for name, pointers in (("forward", 6), ("inverse", 5), ("gradient", 6)):
-            getattr(native, f"chain_{name}_{dtype}").argtypes = [ctypes.c_void_p] * pointers
-        getattr(native, f"convolution_{dtype}").argtypes = [ctypes.c_void_p] * 4
-        getattr(native, f"convolution_gradient_{dtype}").argtypes = [ctypes.c_void_p] * 6
-        loss = getattr(native, f"chain_normal_loss_{dtype}")
-        loss.argtypes, loss.restype = [ctypes.c_void_p] * 4, ctypes.c_double
-        adam = getattr(native, f"adam_{dtype}")
-        adam.argtypes, adam.restype = [ctypes.c_void_p] * 6, ctypes.c_double
+        for name, pointers in POINTERS.items():
+            function = getattr(native, f"{name}_{dtype}")
+            function.argtypes, function.restype = [ctypes.c_void_p] * pointers, RESULTS.get(name, ctypes.c_int)
     return native, f"native {native.bijecta_build().decode()}"
 
 
