@@ -274,10 +274,11 @@ class _Search:
         self.error = torch.where(accepted, self.error + error.amax(-1, keepdim=True), self.error)
         self.state, self.slope = torch.where(accepted, state, self.state), torch.where(accepted, slope, self.slope)
         self.time = torch.where(accepted, self.time + size, self.time)
-        self._put_aside(accepted & last)
+        self._select(accepted & last)
 
-    def _put_aside(self, arrived: Tensor) -> None:
-        there, on_the_way = arrived.squeeze(-1).nonzero().squeeze(-1), (~arrived).squeeze(-1).nonzero().squeeze(-1)
+    def _select(self, arrived: Tensor) -> None:
+        """Put the rows aside that have arrived, and go on with the others."""
+        there, on_the_way = (which.squeeze(-1).nonzero().squeeze(-1) for which in (arrived, ~arrived))
         if len(there) == 0:
             return
         self.arrived.append((self.number[there], self.state[there], self.error[there]))
