@@ -48,7 +48,7 @@ def test_no_file_is_long():
 
 def test_the_lower_floors_stay_small():
     """Lines of code: documentation is not what makes a package hard to hold in mind."""
-    assert sum(lines_of_code(path) for path in TREES if path.startswith(FLOORS_0_TO_5)) <= 9500
+    assert sum(lines_of_code(path) for path in TREES if path.startswith(FLOORS_0_TO_5)) <= 9600
 
 
 @pytest.mark.parametrize("exceptions", [LONG_FUNCTIONS, MANY_ARGUMENTS])

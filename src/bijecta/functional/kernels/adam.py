@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from bijecta.functional.kernels.dispatch import can_run_natively
-from bijecta.functional.kernels.library import library
-from bijecta.functional.kernels.spline import SUFFIX
+from bijecta.functional.kernels.library import SUFFIX, call
 
 
 def adam_step(
@@ -47,8 +46,8 @@ def adam_step(
         >>> adam_step(torch.optim.Adam([weights], lr=0.1, fused=True), weights) in (5.0, None)
         True
     """
-    gradient, native = weights.grad, library()
-    if gradient is None or native is None or not can_run_natively(weights, gradient):
+    gradient = weights.grad
+    if gradient is None or not can_run_natively(weights, gradient):
         return None
     state, group = optimiser.state[weights], optimiser.param_groups[0]
     if not state:
@@ -66,9 +65,8 @@ def adam_step(
         decay,
         state["step"].data_ptr(),
     )
-    others = gradient, state["exp_avg"], state["exp_avg_sq"], average
-    addresses = [None if tensor is None else tensor.data_ptr() for tensor in (weights, *others)]
-    norm: float = getattr(native, "adam" + SUFFIX[weights.dtype])(ctypes.byref(described), *addresses)
+    moments = state["exp_avg"], state["exp_avg_sq"]
+    norm: float = call(f"adam{SUFFIX[weights.dtype]}", ctypes.byref(described), weights, gradient, *moments, average)
     return norm
 
 

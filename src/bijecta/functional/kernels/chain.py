@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import Pair, Plain, differentiate_plainly
-from bijecta.functional.kernels.spline import SUFFIX, NativeSpline, SplineSettings, address_of, in_memory
+from bijecta.functional.kernels.spline import NativeSpline, SplineSettings
 
 KINDS = ("standardise", "act_norm", "matrix", "lu", "permute", "conditioned")
 MAPS = ("additive", "affine", "spline")
@@ -95,9 +95,6 @@ class Program:
 
     def call(self, name: str, rows: int, tensors: Sequence[Tensor], *others: Tensor | None, **settings: Any) -> Any:
         """Call a native function with this program; ``settings`` are further fields of the structure."""
-        native = library()
-        if native is None:  # pragma: no cover - `can_run_natively` has looked already
-            raise RuntimeError("The native library is gone.")
         addresses = _addresses(tensors)
         described = _NativeProgram(
             steps=ctypes.addressof(self._steps),
@@ -109,7 +106,7 @@ class Program:
             tensors=addresses.buffer_info()[0],
             **settings,
         )
-        return getattr(native, name)(ctypes.byref(described), *map(address_of, others))
+        return call(name, ctypes.byref(described), *others)
 
     def _step(self, step: Step) -> "_NativeStep":
         layers = (_NativeLayer * len(step.layers))(*map(self._layer, step.layers))

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.dispatch import can_run_natively
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import differentiate_plainly
-from bijecta.functional.kernels.spline import SUFFIX, address_of, in_memory
 
 
 def three_convolutions(plain: Callable[[Tensor], Tensor], x: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -92,12 +91,9 @@ def _differentiate(x: Tensor, weights: Sequence[Tensor], gradient: Tensor) -> li
 
 
 def _call(name: str, x: Tensor, weights: Sequence[Tensor], *others: Tensor) -> None:
-    native = library()
-    if native is None:  # pragma: no cover - `can_run_natively` has looked already
-        raise RuntimeError("The native library is gone.")
     images, channels, height, width = x.shape
     # `struct ConvNet` of csrc/convolution.cpp
     outputs, hidden = weights[-2].shape[:2]
     sizes = (ctypes.c_int64 * 7)(images, channels, hidden, outputs, height, width, torch.get_num_threads())
-    addresses = (ctypes.c_void_p * len(weights))(*map(address_of, weights))
-    getattr(native, name + SUFFIX[x.dtype])(sizes, addresses, address_of(x), *map(address_of, others))
+    addresses = (ctypes.c_void_p * len(weights))(*map(Tensor.data_ptr, weights))
+    call(f"{name}{SUFFIX[x.dtype]}", sizes, addresses, x, *others)

@@ -4,11 +4,14 @@ import ctypes
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 INTERFACE = 7
 FOLDER = Path(__file__).parent / "build"
+SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 SPLINES = ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline")
 # How many pointers a function takes, that for float and that for double; and what it returns, if anything.
 POINTERS = dict.fromkeys((*SPLINES, "mixture"), 5)
@@ -42,6 +45,42 @@ def library() -> ctypes.CDLL | None:
         True
     """
     return _load()[0]
+
+
+def call(name: str, *arguments: object) -> Any:
+    """Call a native function, where `can_run_natively` has said yes; tensors are handed over by their addresses.
+
+    Args:
+        name: of the function, with one of SUFFIX.
+        arguments: pointers, tensors, or None.
+
+    Returns:
+        What the function returns.
+
+    Example:
+        >>> if library():
+        ...     assert call("bijecta_interface") == INTERFACE
+    """
+    native = library()
+    if native is None:  # pragma: no cover - `can_run_natively` has looked already
+        raise RuntimeError("The native library is gone.")
+    return getattr(native, name)(*[each.data_ptr() if isinstance(each, Tensor) else each for each in arguments])
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """Lay the numbers out one after the other, with their signs written out.
+
+    Args:
+        tensor: on the CPU.
+
+    Returns:
+        The tensor itself, or a copy of the same shape.
+
+    Example:
+        >>> in_memory(torch.zeros(2, 3).T).is_contiguous()
+        True
+    """
+    return tensor.resolve_neg().contiguous()
 
 
 @cache  # A process can hold one copy of a shared library anyway; the choice is made when it is first needed.

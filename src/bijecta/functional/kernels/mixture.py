@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.dispatch import can_run_natively
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import differentiate_plainly
-from bijecta.functional.kernels.spline import SUFFIX, address_of, in_memory
 
 BATCH = 512  # elements that a thread takes at once
 FEWEST = 16  # elements of one row of parameters from which on they fill the lanes of a vector
@@ -144,9 +143,6 @@ def _differentiate(x: Tensor, params: Tensor, settings: MixtureSettings, gradien
 
 
 def _call(name: str, settings: MixtureSettings, x: Tensor, params: Tensor, *others: Tensor | None) -> Any:
-    native = library()
-    if native is None:  # pragma: no cover - `can_run_natively` has looked already
-        raise RuntimeError("The native library is gone.")
     kind, components, bound, limit, min_slope, inverse = settings
     described = NativeMixture(
         x.numel(),
@@ -160,5 +156,4 @@ def _call(name: str, settings: MixtureSettings, x: Tensor, params: Tensor, *othe
         inverse,
         torch.get_num_threads(),
     )
-    function = getattr(native, name + SUFFIX[x.dtype])
-    return function(ctypes.byref(described), *map(address_of, (x, params, *others)))
+    return call(f"{name}{SUFFIX[x.dtype]}", ctypes.byref(described), x, params, *others)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.dispatch import can_run_natively, can_run_on_gpu
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import differentiate_plainly
 
 MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks for another
@@ -28,8 +28,6 @@ class SplineSettings(NamedTuple):
     min_bin: float
     min_slope: float
 
-
-SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 
 Order: TypeAlias = Literal["linear", "quadratic", "cubic"]
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
@@ -183,9 +181,6 @@ def _differentiate(
 
 
 def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None) -> None:
-    native = library()
-    if native is None:  # pragma: no cover - `can_run_natively` has looked already
-        raise RuntimeError("The native library is gone.")
     bins, bound, circular, inverse, min_bin, min_slope = settings
     columns = x.shape[-1:]
     if any(isinstance(setting, Tensor) and setting.dim() > 1 for setting in (bound, circular)):
@@ -196,8 +191,8 @@ def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None
         x.numel(),
         bins,
         columns.numel(),
-        address_of(bounds),
-        address_of(circulars),
+        None if bounds is None else bounds.data_ptr(),
+        None if circulars is None else circulars.data_ptr(),
         one_bound,
         min_bin,
         min_slope,
@@ -206,8 +201,7 @@ def _call(name: str, settings: SplineSettings, x: Tensor, *others: Tensor | None
         inverse,
         torch.get_num_threads(),
     )
-    function = getattr(native, name + SUFFIX[x.dtype])
-    function(ctypes.byref(described), address_of(x), *map(address_of, others))
+    call(f"{name}{SUFFIX[x.dtype]}", ctypes.byref(described), x, *others)
 
 
 def _split(setting: float | Tensor, columns: torch.Size, dtype: torch.dtype) -> tuple[Tensor | None, float]:
@@ -215,13 +209,3 @@ def _split(setting: float | Tensor, columns: torch.Size, dtype: torch.dtype) -> 
     if isinstance(setting, Tensor):
         return in_memory(setting.to(dtype).expand(columns)), 0
     return None, setting
-
-
-def in_memory(tensor: Tensor) -> Tensor:
-    """Lay the numbers out one after the other, with their signs written out."""
-    return tensor.resolve_neg().contiguous()
-
-
-def address_of(tensor: Tensor | None) -> int | None:
-    """Return where the numbers of a tensor lie, or None."""
-    return None if tensor is None else tensor.data_ptr()

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.library import library
+from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import Pair, differentiate_plainly
-from bijecta.functional.kernels.spline import SUFFIX, address_of, in_memory
 
 KINDS = ("tanh", "silu", "softplus")
 Plain = Callable[[str, Tensor, Tensor, Sequence[Tensor]], Pair]
@@ -99,18 +98,15 @@ def _call(
     gradients: Sequence[Tensor],
     *others: Tensor | None,
 ) -> None:
-    native = library()
-    if native is None:  # pragma: no cover - `can_run_natively` has looked already
-        raise RuntimeError("The native library is gone.")
     inputs, probes, parameters = in_memory(inputs), in_memory(probes), [in_memory(tensor) for tensor in parameters]
     count = len(parameters) // 2
     layers = (_NativeLayer * count)()
     for number, layer in enumerate(layers):
         weight, bias = parameters[2 * number : 2 * number + 2]
         layer.outputs, layer.inputs = weight.shape
-        layer.weight, layer.bias = address_of(weight), address_of(bias)
+        layer.weight, layer.bias = weight.data_ptr(), bias.data_ptr()
         if gradients:
-            layer.weight_gradient, layer.bias_gradient = map(address_of, gradients[2 * number : 2 * number + 2])
+            layer.weight_gradient, layer.bias_gradient = map(Tensor.data_ptr, gradients[2 * number : 2 * number + 2])
     described = _NativePerceptron(
         ctypes.addressof(layers),
         count,
@@ -122,8 +118,7 @@ def _call(
         KINDS.index(activation),
         torch.get_num_threads(),
     )
-    function = getattr(native, name + SUFFIX[inputs.dtype])
-    function(ctypes.byref(described), address_of(inputs), address_of(probes), *map(address_of, others))
+    call(f"{name}{SUFFIX[inputs.dtype]}", ctypes.byref(described), inputs, probes, *others)
 
 
 class _NativeLayer(ctypes.Structure):

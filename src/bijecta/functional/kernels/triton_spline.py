@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.spline import SplineSettings, Upstream, in_memory
+from bijecta.functional.kernels.library import in_memory
+from bijecta.functional.kernels.spline import SplineSettings, Upstream
 from bijecta.functional.kernels.triton_tiles import Constants, Elements, gradient_tile, map_tile
 from bijecta.functional.scalar import wrap
 
