@@ -52,7 +52,7 @@ def test_doctor(bijecta):
     assert facts["bijecta"] == __version__
     assert facts["packages"]["pyarrow"]
     assert "writable" in bijecta("doctor").out
-    assert facts["splines"].startswith(("native", "absent", "off"))
+    assert facts["kernels"].startswith(("native", "absent", "off"))
 
 
 def test_doctor_names_the_cure(bijecta, monkeypatch):

@@ -64,7 +64,7 @@ def _machine() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "splines": kernels.status(),
+        "kernels": kernels.status(),
         "folder": f"{Path.cwd()} ({'writable' if os.access(Path.cwd(), os.W_OK) else 'NOT writable: use --out'})",
     }
 
