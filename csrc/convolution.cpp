@@ -15,6 +15,7 @@ namespace bijecta {
 
 struct ConvNet {
     int64_t images, channels, hidden, outputs, height, width, threads;
+    int64_t added;  // hidden images that are added before the first relu: none, one for all, or one for each image
 };
 
 constexpr int neighbours = 9;
@@ -45,9 +46,18 @@ template <class T> struct Planes {
 
     T* first() { return storage.data() + grid.margin; }
 
-    void read(const T* from, int64_t count) {
+    // There are `given` images, which follow each other again and again.
+    void read(const T* from, int64_t count, int64_t given) {
+        const int64_t period = given * channels * grid.height * grid.width;
         std::fill(first(), first() + channels * grid.stride - grid.margin, T(0));
-        grid.each_row(channels, count, [&](int64_t to, int64_t at) { std::copy_n(from + at, grid.width, first() + to); });
+        grid.each_row(channels, count, [&](int64_t to, int64_t at) { std::copy_n(from + at % period, grid.width, first() + to); });
+    }
+    void read(const T* from, int64_t count) { read(from, count, count); }
+    void add_to(T* sum, int64_t count) {
+        const int64_t period = channels * grid.height * grid.width;
+        grid.each_row(channels, count, [&](int64_t from, int64_t at) {
+            for (int64_t j = 0; j < grid.width; ++j) sum[at % period + j] += first()[from + j];
+        });
     }
     void write(T* to, int64_t count) {
         grid.each_row(channels, count, [&](int64_t from, int64_t at) { std::copy_n(first() + from, grid.width, to + at); });
@@ -70,15 +80,17 @@ template <class T> struct Planes {
     Aligned<T> storage;
 };
 
-// What becomes of a product: a relu, zero where a gate is not positive.
+// What becomes of a product: something is added, a relu, zero where a gate is not positive.
 template <class T> struct Finish {
     T* to;
     int64_t stride;
     bool relu;
     const T* gate;
     int64_t gate_stride;
+    const T* added = nullptr;
 
     BIJECTA_INLINE void operator()(int64_t output, int64_t position, Vec<T> z) const {
+        if (added) z += load(added + output * stride + position);
         if (relu) z = z < T(0) ? Vec<T>{} : z;
         if (gate) z = load(gate + output * gate_stride + position) <= T(0) ? Vec<T>{} : z;
         store(to + output * stride + position, z);
@@ -187,34 +199,43 @@ template <class T> struct Parameters {
     T *first, *first_bias, *second, *second_bias, *last, *last_bias;
 };
 
+// What one worker adds up: the gradients of parameters, and of what is added to all images alike.
+template <class T> struct Sums {
+    Parameters<T> parameters;
+    T* added;
+};
+
 // One worker with its planes.
 template <class T> struct Block {
     Block(const ConvNet& net, int64_t images, const T* const* given)
         : net(net), grid(net, images), weights{given[0], given[1], given[2], given[3], given[4], given[5]},
-          x(grid, net.channels), first(grid, net.hidden), second(grid, net.hidden), out(grid, net.outputs), inside(grid, 1) {
+          x(grid, net.channels), first(grid, net.hidden), second(grid, net.hidden), out(grid, net.outputs), inside(grid, 1),
+          added(grid, net.added ? net.hidden : 0) {
         const std::vector<T> ones(images * net.height * net.width, T(1));
         inside.read(ones.data(), images);
     }
 
-    void run(const T* from, int64_t count) {
+    void run(const T* from, const T* more, int64_t count) {
         x.read(from, count);
+        if (more) added.read(more, count, net.added == 1 ? 1 : count);
         convolve<T>(net.hidden, {weights.first, 1, net.channels * neighbours}, x.around(1), weights.first_bias, grid,
-                    {first.first(), grid.stride, true, nullptr, 0});
+                    {first.first(), grid.stride, true, nullptr, 0, more ? added.first() : nullptr});
         convolve<T>(net.hidden, {weights.second, 1, net.hidden}, first.here(), weights.second_bias, grid,
                     {second.first(), grid.stride, true, inside.first(), 0});
     }
 
-    void map(const T* from, T* to, int64_t count) {
-        run(from, count);
+    void map(const T* from, const T* more, T* to, int64_t count) {
+        run(from, more, count);
         convolve<T>(net.outputs, {weights.last, 1, net.hidden * neighbours}, second.around(1), weights.last_bias, grid,
                     {out.first(), grid.stride, false, nullptr, 0});
         out.write(to, count);
     }
 
     // The gradients of what is in the planes take its place, from the last to the first.
-    void differentiate(const T* from, const T* upstream, T* to, int64_t count, Parameters<T> sums, const T* turned_first,
-                       const T* turned_last) {
-        run(from, count);
+    void differentiate(const T* from, const T* more, const T* upstream, T* to, T* to_more, int64_t count, Sums<T> all,
+                       const T* turned_first, const T* turned_last) {
+        const Parameters<T>& sums = all.parameters;
+        run(from, more, count);
         out.read(upstream, count);
         add_sums(out.here(), grid.positions, sums.last_bias);
         add_correlations(out.here(), second.around(1), grid.positions, sums.last);
@@ -224,6 +245,8 @@ template <class T> struct Block {
         add_correlations(second.here(), first.here(), grid.positions, sums.second);
         convolve<T>(net.hidden, {weights.second, net.hidden, 1}, second.here(), nullptr, grid,
                     {first.first(), grid.stride, false, first.first(), grid.stride});
+        if (to_more) first.write(to_more, count);
+        if (all.added) first.add_to(all.added, count);
         add_sums(first.here(), grid.positions, sums.first_bias);
         add_correlations(first.here(), x.around(1), grid.positions, sums.first);
         convolve<T>(net.channels, {turned_first, net.channels, 1}, first.around(-1), nullptr, grid,
@@ -234,7 +257,7 @@ template <class T> struct Block {
     const ConvNet& net;
     const Grid grid;
     const Parameters<const T> weights;
-    Planes<T> x, first, second, out, inside;
+    Planes<T> x, first, second, out, inside, added;
 };
 
 // Call work(worker, block, first image, number of images) until all images are done; a worker takes always the same ones.
@@ -250,32 +273,44 @@ template <class T, class Work> int64_t each_block(const ConvNet& net, const T* c
     return workers;
 }
 
-template <class T> void map(const ConvNet& net, const T* const* weights, const T* x, T* y) {
+// From `first` on: what is added to the images of a block.
+template <class T> T* added_from(const ConvNet& net, T* added, int64_t first) {
+    return added && net.added != 1 ? added + first * net.hidden * net.height * net.width : added;
+}
+
+template <class T> void map(const ConvNet& net, const T* const* weights, const T* x, const T* added, T* y) {
     const int64_t pixels = net.height * net.width;
     each_block<T>(net, weights, [&](int64_t, Block<T>& block, int64_t begin, int64_t count) {
-        block.map(x + begin * net.channels * pixels, y + begin * net.outputs * pixels, count);
+        const T* more = added_from(net, added, begin);
+        block.map(x + begin * net.channels * pixels, more, y + begin * net.outputs * pixels, count);
     });
 }
 
 template <class T>
-void differentiate(const ConvNet& net, const T* const* weights, const T* x, const T* g_y, T* g_x, T* g_weights) {
+void differentiate(const ConvNet& net, const T* const* weights, const T* x, const T* added, const T* g_y, T* g_x, T* g_added, T* g_weights) {
     const int64_t pixels = net.height * net.width, h = net.hidden, wide = neighbours * h;
-    const int64_t sizes[] = {wide * net.channels, h, h * h, h, wide * net.outputs, net.outputs};
+    const bool shared = net.added == 1;
+    const int64_t sizes[] = {wide * net.channels, h, h * h, h, wide * net.outputs, net.outputs, shared ? h * pixels : 0};
     int64_t total = 0;
     for (int64_t size : sizes) total += size;
     const std::vector<T> first = turn(weights[0], h, net.channels), last = turn(weights[4], net.outputs, h);
     std::vector<std::vector<T>> sums(net.threads);
     each_block<T>(net, weights, [&](int64_t worker, Block<T>& block, int64_t begin, int64_t count) {
         sums[worker].resize(total);
-        T* part[6] = {sums[worker].data()};
-        for (int i = 1; i < 6; ++i) part[i] = part[i - 1] + sizes[i - 1];
+        T* part[7] = {sums[worker].data()};
+        for (int i = 1; i < 7; ++i) part[i] = part[i - 1] + sizes[i - 1];
         const int64_t at = begin * pixels;
-        block.differentiate(x + at * net.channels, g_y + at * net.outputs, g_x + at * net.channels, count,
-                            {part[0], part[1], part[2], part[3], part[4], part[5]}, first.data(), last.data());
+        block.differentiate(x + at * net.channels, added_from(net, added, begin), g_y + at * net.outputs, g_x + at * net.channels,
+                            shared ? nullptr : added_from(net, g_added, begin), count,
+                            {{part[0], part[1], part[2], part[3], part[4], part[5]}, shared ? part[6] : nullptr}, first.data(),
+                            last.data());
     });
-    std::fill_n(g_weights, total, T(0));
-    for (const auto& part : sums)
-        for (std::size_t i = 0; i < part.size(); ++i) g_weights[i] += part[i];
+    const int64_t of_weights = total - sizes[6];
+    std::fill_n(g_weights, of_weights, T(0));
+    if (shared) std::fill_n(g_added, sizes[6], T(0));
+    for (const auto& part : sums) {
+        for (int64_t i = 0; i < int64_t(part.size()); ++i) (i < of_weights ? g_weights[i] : g_added[i - of_weights]) += part[i];
+    }
 }
 
 }  // namespace bijecta
@@ -283,12 +318,13 @@ void differentiate(const ConvNet& net, const T* const* weights, const T* x, cons
 #define BIJECTA_EXPORT extern "C" __attribute__((visibility("default")))
 
 #define BIJECTA_CONVOLUTION(T)                                                                                         \
-    BIJECTA_EXPORT void convolution_##T(const bijecta::ConvNet* net, const T* const* weights, const T* x, T* y) {      \
-        bijecta::map<T>(*net, weights, x, y);                                                                          \
+    BIJECTA_EXPORT void convolution_##T(const bijecta::ConvNet* net, const T* const* weights, const T* x,              \
+                                        const T* added, T* y) {                                                        \
+        bijecta::map<T>(*net, weights, x, added, y);                                                                   \
     }                                                                                                                  \
     BIJECTA_EXPORT void convolution_gradient_##T(const bijecta::ConvNet* net, const T* const* weights, const T* x,     \
-                                                 const T* g_y, T* g_x, T* g_weights) {                                 \
-        bijecta::differentiate<T>(*net, weights, x, g_y, g_x, g_weights);                                              \
+                                                 const T* added, const T* g_y, T* g_x, T* g_added, T* g_weights) {     \
+        bijecta::differentiate<T>(*net, weights, x, added, g_y, g_x, g_added, g_weights);                              \
     }
 
 BIJECTA_CONVOLUTION(float)

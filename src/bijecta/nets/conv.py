@@ -62,21 +62,27 @@ class ConvNet(nn.Module):
         batch = x.shape[:-3]
         context = check_context(context, self.context, batch)
         x = x.reshape(-1, *x.shape[-3:])
+        added = self._added(context)
         layers = (self.first, self.second, self.last)
-        plainly = context is not None or self.place is not None or self.activation is not relu
-        if plainly or any(type(layer) is not nn.Conv2d for layer in layers):
-            out = self._convolve(x, context)
+        if self.activation is not relu or any(type(layer) is not nn.Conv2d for layer in layers):
+            out = self._convolve(x, added)
         else:
-            out = three_convolutions(self._convolve, x, [weight for layer in layers for weight in layer.parameters()])
+            weights = [weight for layer in layers for weight in layer.parameters()]
+            out = three_convolutions(self._convolve, x, added, weights)
         return out.reshape(*batch, *out.shape[1:])
 
-    def _convolve(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def _added(self, context: Tensor | None) -> Tensor | None:
+        """Compute what is added to the first hidden image: what the context says, and the bias of every pixel."""
+        if self.context_map is None or context is None:
+            return self.place
+        said: Tensor = self.context_map(context.reshape(-1, self.context))[:, :, None, None]
+        return said if self.place is None else said + self.place
+
+    def _convolve(self, x: Tensor, added: Tensor | None) -> Tensor:
         # Where the channels of a pixel lie behind each other, a convolution reorders neither its input nor its result.
         h = self.first(x.movedim(-3, -1).contiguous().movedim(-1, -3))
-        if self.context_map is not None and context is not None:
-            h = h + self.context_map(context.reshape(-1, self.context).to(h.dtype))[:, :, None, None]
-        if self.place is not None:
-            h = h + self.place
+        if added is not None:
+            h = h + added.to(h.dtype)
         # No convolution needs its result for the gradient, so that a relu may write over it.
         activation = relu_ if self.activation is relu else self.activation
         out: Tensor = self.last(activation(self.second(activation(h))))

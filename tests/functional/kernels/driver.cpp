@@ -103,8 +103,11 @@ template <class T> void run_convolutions(const ConvNet& net) {
     const int64_t total = sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5];
     std::vector<T> x = normal<T>(size_t(pixels * net.channels), 1), y(size_t(pixels * net.outputs)), g_x(x);
     std::vector<T> g_weights(static_cast<size_t>(total));
-    map<T>(net, given.data(), x.data(), y.data());
-    differentiate<T>(net, given.data(), x.data(), y.data(), g_x.data(), g_weights.data());
+    const std::vector<T> added = normal<T>(size_t(net.added * net.hidden * net.height * net.width), 1);
+    std::vector<T> g_added(added);
+    const T* more = net.added ? added.data() : nullptr;
+    map<T>(net, given.data(), x.data(), more, y.data());
+    differentiate<T>(net, given.data(), x.data(), more, y.data(), g_x.data(), more ? g_added.data() : nullptr, g_weights.data());
     for (T value : y) failures += !std::isfinite(value);
     for (T value : g_weights) failures += !std::isfinite(value);
 }
@@ -112,9 +115,11 @@ template <class T> void run_convolutions(const ConvNet& net) {
 template <class T> void run_all_convolutions() {
     for (int64_t images : {0, 1, 3, 40})
         for (int64_t threads : {1, 3}) {
-            run_convolutions<T>({images, 2, 13, 4, 14, 14, threads});
-            run_convolutions<T>({images, 1, 4, 15, 1, 6, threads});
-            run_convolutions<T>({images, 3, 7, 1, 30, 41, threads});
+            for (int64_t added : {int64_t(0), int64_t(1), images}) {
+                run_convolutions<T>({images, 2, 13, 4, 14, 14, threads, added});
+                run_convolutions<T>({images, 1, 4, 15, 1, 6, threads, added});
+                run_convolutions<T>({images, 3, 7, 1, 30, 41, threads, added});
+            }
         }
 }
 

@@ -35,17 +35,18 @@ def network(
     return x, weights
 
 
-def plainly(x: Tensor, weights: list[Tensor]) -> Tensor:
+def plainly(x: Tensor, weights: list[Tensor], added: Tensor | None = None) -> Tensor:
     first, first_bias, second, second_bias, last, last_bias = weights
-    h = relu(conv2d(relu(conv2d(x, first, first_bias, padding=1)), second, second_bias))
+    h = conv2d(x, first, first_bias, padding=1)
+    h = relu(conv2d(relu(h if added is None else h + added), second, second_bias))
     return conv2d(h, last, last_bias, padding=1)
 
 
-def natively(x: Tensor, weights: list[Tensor]) -> Tensor:
-    def refuse(x: Tensor) -> Tensor:
+def natively(x: Tensor, weights: list[Tensor], added: Tensor | None = None) -> Tensor:
+    def refuse(x: Tensor, added: Tensor | None) -> Tensor:
         raise AssertionError("the plain version was called")
 
-    return three_convolutions(refuse, x, weights)
+    return three_convolutions(refuse, x, added, weights)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -55,6 +56,22 @@ def test_numbers_and_gradients_are_those_of_torch(each_instruction_set, monkeypa
     x, weights = network(*shape)
     inputs = [tensor.requires_grad_() for tensor in (x, *weights)]
     expected, found = plainly(x, weights), natively(x, weights)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(expected)
+    for a, b in zip(*(torch.autograd.grad(y, inputs, upstream) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", ["every image", "one for all", "of channels", "no images"])
+def test_what_is_added_has_the_gradient_of_torch(each_instruction_set, monkeypatch, kind, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    images = 0 if kind == "no images" else 13
+    x, weights = network(images, 2, 7, 3, 9, 10)
+    shape = {"every image": (images, 7, 9, 10), "of channels": (images, 7, 1, 1)}.get(kind, (7, 9, 10))
+    added = torch.randn(shape, dtype=torch.float64)
+    inputs = [tensor.requires_grad_() for tensor in (x, added, *weights)]
+    expected, found = plainly(x, weights, added), natively(x, weights, added)
     torch.testing.assert_close(found, expected)
     upstream = torch.randn_like(expected)
     for a, b in zip(*(torch.autograd.grad(y, inputs, upstream) for y in (found, expected)), strict=True):
@@ -89,12 +106,18 @@ def test_an_image_of_nan_stays_alone(native):
     assert gradient[others].isfinite().all()
 
 
-def test_second_derivatives(native):
+def either_way(x: Tensor, weights: list[Tensor], added: Tensor | None = None) -> Tensor:
+    return three_convolutions(lambda x, added: plainly(x, weights, added), x, added, weights)
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_second_derivatives(native, more):
     x, weights = network(2, 1, 3, 2, 3, 4)
-    inputs = [tensor.requires_grad_() for tensor in (x, *weights)]
+    added = torch.randn(2, 3, 3, 4, dtype=torch.float64) if more else None
+    inputs = [tensor.requires_grad_() for tensor in (x, *weights, *([added] if more else []))]
     penalties = []
-    for compute in (plainly, lambda x, weights: three_convolutions(lambda x: plainly(x, weights), x, weights)):
-        slopes = torch.autograd.grad(compute(x, weights).sin().sum(), inputs, create_graph=True)
+    for compute in (plainly, either_way):
+        slopes = torch.autograd.grad(compute(x, weights, added).sin().sum(), inputs, create_graph=True)
         penalties.append(torch.autograd.grad(sum(slope.square().sum() for slope in slopes), inputs))
     for a, b in zip(*penalties, strict=True):
         torch.testing.assert_close(a, b)
@@ -106,10 +129,10 @@ def test_other_networks_are_computed_plainly(native, change):
     if change == "kernel":
         weights[0] = weights[0].new_zeros(4, 2, 5, 5)
     x = {"dtype": x.float(), "images": x[:, :1]}.get(change, x)
-    assert three_convolutions(lambda _: torch.tensor(7.0), x, weights) == 7
+    assert three_convolutions(lambda *_: torch.tensor(7.0), x, None, weights) == 7
 
 
 def test_transforms_see_the_plain_version(native):
     x, weights = network(4, 2, 6, 3, 4, 5)
-    each = torch.vmap(lambda image: three_convolutions(lambda x: plainly(x, weights), image[None], weights)[0])
-    torch.testing.assert_close(each(x), _map(x, weights))
+    each = torch.vmap(lambda image: either_way(image[None], weights)[0])
+    torch.testing.assert_close(each(x), _map(x, None, weights))

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-INTERFACE = 7
+INTERFACE = 8
 FOLDER = Path(__file__).parent / "build"
 SUFFIX = {torch.float32: "_float", torch.float64: "_double"}
 SPLINES = ("rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline")
 # How many pointers a function takes, that for float and that for double; and what it returns, if anything.
 POINTERS = dict.fromkeys((*SPLINES, "mixture"), 5)
 POINTERS |= {f"{name}_gradient": 7 for name in (*SPLINES, "mixture")}
-POINTERS |= {"tangents": 5, "tangents_gradient": 6, "convolution": 4, "convolution_gradient": 6, "adam": 6}
+POINTERS |= {"tangents": 5, "tangents_gradient": 6, "convolution": 5, "convolution_gradient": 8, "adam": 6}
 POINTERS |= {"chain_forward": 6, "chain_inverse": 5, "chain_gradient": 6, "chain_normal_loss": 4}
 RESULTS: dict[str, type] = {"mixture": ctypes.c_int64, "chain_normal_loss": ctypes.c_double, "adam": ctypes.c_double}
 
