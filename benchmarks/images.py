@@ -2,17 +2,18 @@
 
     python benchmarks/images.py digits --minutes 5
     python benchmarks/images.py digits-transformer --minutes 5
-    python benchmarks/images.py mnist --minutes 60
+    python benchmarks/images.py mnist --minutes 60 [--go-on]
 
 Digits come with scikit-learn (8x8 pixels, 17 levels of grey); every class is asked for its samples. MNIST (28x28, 256
 levels) is without classes, as in the papers; its last file is the test set. Writes results/images_NAME.json,
 results/NAME_samples.png and runs/images_NAME.safetensors. All bits are bounds from above: dequantised images have no
 exact likelihood here; with many draws, log mean exp over draws of the noise, they are tighter. `fit` ends with an
-epoch, on MNIST some minutes after its time.
+epoch, on MNIST some minutes after its time. `--go-on` begins with the weights of an earlier run, whose curve is kept.
 """
 
 import argparse
 import itertools
+import json
 import math
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ from torch.nn.functional import one_hot
 from bijecta.distributions import DequantisedImages
 from bijecta.flows.images import bits_per_dimension, interpolate, pixel_glow, pixel_transformer, sample_at_temperature
 from bijecta.nets import ConvNet
-from bijecta.persistence import save
+from bijecta.persistence import load, save
 from bijecta.training import Batch, FitConfig, fit, nll
 from machine import RESULTS, keep, print_table
 
@@ -145,6 +146,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bfloat16", action="store_true", help="for processors that multiply it faster")
     parser.add_argument("--resume", action="store_true", help="go on from runs/images_NAME.checkpoint")
+    parser.add_argument("--go-on", action="store_true", help="begin with runs/images_NAME.safetensors")
+    parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--rows", type=int, help="so many images only: does everything work?")
     options = parser.parse_args()
     name = f"{options.name}_quick" if options.rows else options.name
@@ -153,28 +156,35 @@ def main() -> None:
     data = (mnist if options.name == "mnist" else digits)()
     train, classes, test, test_classes = (None if part is None else part[: options.rows] for part in data)
     make = pixel_transformer if options.name == "digits-transformer" else pixel_glow
-    flow, curve = make(**RECIPES[options.name]), Curve(train[0].numel(), every=2 * options.minutes)
     RUNS.mkdir(exist_ok=True)
+    saved, record_file = RUNS / f"images_{name}.safetensors", RESULTS / f"images_{name}.json"
+    flow = load(saved) if options.go_on else make(**RECIPES[options.name])
+    before = json.loads(record_file.read_text())["rows"][0] if options.go_on else {}
+    curve = Curve(train[0].numel(), every=2 * options.minutes)
     checkpoint = RUNS / f"images_{name}.checkpoint"
     if not options.resume:
         checkpoint.unlink(missing_ok=True)
     nets = in_bfloat16(flow) if options.bfloat16 else []
-    config = FitConfig(epochs=10_000, max_seconds=60 * options.minutes, patience=0, **SETTINGS[options.name])
+    settings = SETTINGS[options.name] | ({"learning_rate": options.rate} if options.rate else {})
+    config = FitConfig(epochs=10_000, max_seconds=60 * options.minutes, patience=0, **settings)
+    began = time.process_time()
     result = fit(flow, train, context=classes, config=config, loss=curve, checkpoint=checkpoint)
     for net in nets:
         del net.forward
-    save(flow, RUNS / f"images_{name}.safetensors")
+    spent = time.process_time() - began + before.get("CPU seconds", 0)
+    save(flow, saved)
     some = None if test_classes is None else test_classes[:1000]
     levels = RECIPES[options.name]["grey_levels"]
     row = {"data": options.name, "test bits": held_out(flow, test, test_classes, 1)}
     row |= {f"{DRAWS} draws, at most 1000 images": held_out(flow, test[:1000], some, DRAWS)}
     row |= {"independent pixels": independent_pixels(train, test, levels), "seconds": result.seconds}
+    row |= {"CPU seconds": spent}
     row |= {"epochs": len(result.history), "parameters": sum(p.numel() for p in flow.parameters())}
     print_table([row])
     history = result.history[:: max(1, len(result.history) // 30)]
     validation = [{"seconds": round(p.seconds), "bits": round(p.validation_loss, 4)} for p in history]
     record = {"recipe": flow.recipe, "fit": config.to_json(), "train": curve.points, "validation": validation}
-    keep(f"images_{name}", [{**row, **record}])
+    keep(f"images_{name}", [{**row, **record, **({"before": before} if before else {})}])
     sheet(flow, test, name)
 
 

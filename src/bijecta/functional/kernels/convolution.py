@@ -41,7 +41,7 @@ def three_convolutions(plain: Plain, x: Tensor, added: Tensor | None, weights: S
     if not (_pays(x, added, weights) and can_run_natively(x, added, *weights)):
         return plain(x, added)
     if added is not None:
-        added = added.expand(len(x) if added.dim() == 4 and len(added) > 1 else 1, len(weights[1]), *x.shape[2:])
+        added = added.expand(1 if added.dim() < 4 or len(added) == 1 else len(x), len(weights[1]), *x.shape[2:])
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, added, *weights) if tensor is not None):
         y: Tensor = _ThreeConvolutions.apply(plain, x, added, *weights)
         return y
