@@ -3,7 +3,8 @@
     python benchmarks/variational.py posteriors|particles|sphere|gaps
 
 posteriors: means and spreads of weighted draws against 10,000 reference draws, in standard errors of both together.
-particles: the four particles of DW4, whose energies are compared with those of a Monte Carlo chain.
+particles: the four particles of DW4, whose energies are compared with those of a Monte Carlo chain; fitted without
+    data, and to the states of that chain, turned, reflected and numbered at random.
 sphere: test negative log-likelihood of floods and fires, in nats per unit area, over random 80/10/10 splits.
 gaps: toys with gaps, from a normal and from a resampled base, as distance to the exact entropy in nats.
 """
@@ -21,7 +22,7 @@ from torch.distributions import HalfCauchy
 
 from bijecta.data import toy
 from bijecta.distributions import double_well_particles
-from bijecta.flows import nsf, realnvp, sphere
+from bijecta.flows import Flow, nsf, realnvp, sphere
 from bijecta.training import FitConfig, fit, fit_variational, sample_importance
 from machine import keep, print_table
 
@@ -30,6 +31,7 @@ SPLITS = 3
 SPHERE = FitConfig(epochs=60, batch_size=256, patience=12, learning_rate=3e-3)
 POSTERIOR = FitConfig(epochs=10, steps_per_epoch=100, batch_size=128, learning_rate=3e-3, patience=0)
 PARTICLES = FitConfig(epochs=15, steps_per_epoch=100, batch_size=256, learning_rate=2e-3, patience=0)
+STATES = FitConfig(epochs=40, batch_size=512, learning_rate=2e-3, patience=0)
 GAPS = FitConfig(epochs=25, batch_size=256, patience=0, learning_rate=5e-3)
 
 
@@ -96,22 +98,37 @@ def _posterior(
 
 
 def particles() -> list[dict[str, object]]:
-    """Fit DW4 with one and with eight samples per bound, and compare mean energies."""
+    """Fit DW4 with one and with eight samples per bound, and to states of a chain; compare mean energies."""
     x = torch.as_tensor(np.load(DATA / "boltzmann" / "train_split_DW4.npz")["x"]).double().reshape(-1, 4, 2)
-    chain = -double_well_particles((x - x.mean(1, keepdim=True)).flatten(1))
-    return [_particles(samples, chain) for samples in (1, 8)]
-
-
-def _particles(samples: int, chain: Tensor) -> dict[str, object]:
+    x = x - x.mean(1, keepdim=True)
+    flows = {}
+    for samples in (1, 8):
+        torch.manual_seed(0)
+        flow = flows[f"no data, {samples} per bound"] = nsf(8, layers=8)
+        fit_variational(flow, double_well_particles, samples=samples, config=PARTICLES)
     torch.manual_seed(0)
-    flow = nsf(8, layers=8)
-    fit_variational(flow, double_well_particles, samples=samples, config=PARTICLES)
+    flow = flows["states of the chain"] = nsf(8, layers=8)
+    fit(flow, _moved(x).flatten(1).float(), config=STATES)
+    chain = -double_well_particles(x.flatten(1))
+    return [{"fitted to": name} | _energies(flow, chain) for name, flow in flows.items()]
+
+
+def _moved(x: Tensor) -> Tensor:
+    """Turn, reflect, number and place particles at random: the energy does not see it, but for the place."""
+    angle = 2 * math.pi * torch.rand(len(x), dtype=x.dtype)
+    mirror = torch.where(torch.rand(len(x)) < 0.5, 1.0, -1.0)
+    across, up = torch.stack([angle.cos(), angle.sin()], -1), torch.stack([-angle.sin(), angle.cos()], -1)
+    turned = x @ torch.stack([across, mirror[:, None] * up], -1)
+    numbered = turned.gather(1, torch.rand(x.shape[:2]).argsort(1)[:, :, None].expand_as(x))
+    return numbered + 0.5 * torch.randn(len(x), 1, 2, dtype=x.dtype)
+
+
+def _energies(flow: Flow, chain: Tensor) -> dict[str, object]:
     sample = sample_importance(flow, double_well_particles, 1, draws=100_000)
     positions = sample.draws.double().reshape(-1, 4, 2)
     energy = -double_well_particles((positions - positions.mean(1, keepdim=True)).flatten(1))
     mean = sample.weight @ energy
     return {
-        "samples per bound": samples,
         "energy": float(mean),
         "its error": float((sample.weight.square() @ (energy - mean).square()) ** 0.5),
         "energy of the chain": float(chain.mean()),
