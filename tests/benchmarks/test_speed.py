@@ -101,5 +101,5 @@ def test_the_parts_of_a_step_are_timed_and_the_call_is_put_back():
     native = Program.call
     row = step_profile.profile(replace(ROWS["nsf2"], batch=8), steps=20)
     assert Program.call is native
-    assert set(row) == {"row", "native", "around it", "clip", "optimiser"}
+    assert set(row) == {"row", "native", "around it", "update"}
     assert all(value > 0 for name, value in row.items() if name != "row")

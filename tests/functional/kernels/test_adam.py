@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.optim import optimizer as all_optimisers
 
 from bijecta.functional.kernels.adam import adam_step
 from bijecta.functional.kernels.library import library
@@ -84,6 +85,23 @@ def test_moments_of_a_dead_unit_end_at_zero():
     optimiser.state[weights]["exp_avg"].fill_(1e-39)
     adam_step(optimiser, weights)
     assert not optimiser.state[weights]["exp_avg"].any()
+
+
+@pytest.mark.parametrize("moment", ["pre", "post"])
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_who_listens_to_steps_is_called(everywhere, moment):
+    weights = weights_of(3, torch.float32)
+    optimiser, heard = optimiser_of("adamw", weights), []
+    place = all_optimisers if everywhere else optimiser
+    register = getattr(place, f"register_{'optimizer_' if everywhere else ''}step_{moment}_hook")
+    handle = register(lambda caller, *_: heard.append((caller, weights.detach().clone())))
+    before = weights.detach().clone()
+    adam_step(optimiser, weights)
+    handle.remove()
+    adam_step(optimiser, weights)
+    ((caller, then),) = heard
+    assert caller is optimiser
+    assert torch.equal(then, before) == (moment == "pre")
 
 
 def test_what_cannot_be_handed_over_is_left_to_torch():

@@ -1,10 +1,13 @@
 """A step of Adam on weights that lie in one piece of memory, in one native call."""
 
 import ctypes
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Adam
+from torch.optim import optimizer as hooks
 
 from bijecta.functional.kernels.dispatch import can_run_natively
 from bijecta.functional.kernels.library import SUFFIX, call
@@ -49,6 +52,7 @@ def adam_step(
     gradient = weights.grad
     if gradient is None or not can_run_natively(weights, gradient):
         return None
+    _call_hooks(optimiser, hooks._global_optimizer_pre_hooks, optimiser._optimizer_step_pre_hooks)
     state, group = optimiser.state[weights], optimiser.param_groups[0]
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32)
@@ -67,7 +71,14 @@ def adam_step(
     )
     moments = state["exp_avg"], state["exp_avg_sq"]
     norm: float = call(f"adam{SUFFIX[weights.dtype]}", ctypes.byref(described), weights, gradient, *moments, average)
+    _call_hooks(optimiser, hooks._global_optimizer_post_hooks, optimiser._optimizer_step_post_hooks)
     return norm
+
+
+def _call_hooks(optimiser: Adam, *registered: Mapping[int, Callable[..., Any]]) -> None:
+    """Call who wants to hear of steps, as torch does; a hook may change the settings of the step."""
+    for hook in [hook for each in registered for hook in each.values()]:
+        hook(optimiser, (), {})
 
 
 class _NativeAdam(ctypes.Structure):
