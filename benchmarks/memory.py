@@ -9,7 +9,7 @@ One step is log_prob and backward of one batch, in float32. `saved` is what auto
 passes, on top of what was there before (data, parameters and their gradients), as torch.profiler sees it;
 `gradient error` is the distance between all gradients and those of the mode that keeps everything, relative to their
 norm. Times are medians of turns. Vectors are mapped by coupling splines, whole chains in native code and layer by
-layer; images by steps of Glow, without native code. All weights are random.
+layer; images by steps of Glow, whose conditioners are native calls. All weights are random.
 """
 
 import argparse
