@@ -96,7 +96,7 @@ def linear_spline(
     bins = count_bins(params, per_bin=1, extra=0, min_bin=min_bin)
     bound = match_dtype(bound, x)
     settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=0.0)
-    return kernels.polynomial_spline("linear", _plain_linear, x, params.to(x.dtype), settings)
+    return kernels.map_by_spline("linear_spline", _plain_linear, x, params.to(x.dtype), settings)
 
 
 def quadratic_spline(
@@ -142,7 +142,7 @@ def quadratic_spline(
     require_slope(min_slope)
     bound = match_dtype(bound, x)
     settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=min_slope)
-    return kernels.polynomial_spline("quadratic", _plain_quadratic, x, params.to(x.dtype), settings)
+    return kernels.map_by_spline("quadratic_spline", _plain_quadratic, x, params.to(x.dtype), settings)
 
 
 def cubic_spline(
@@ -188,7 +188,7 @@ def cubic_spline(
     require_slope(min_slope)
     bound = match_dtype(bound, x)
     settings = SplineSettings(bins, bound, circular=False, inverse=inverse, min_bin=min_bin, min_slope=min_slope)
-    return kernels.polynomial_spline("cubic", _plain_cubic, x, params.to(x.dtype), settings)
+    return kernels.map_by_spline("cubic_spline", _plain_cubic, x, params.to(x.dtype), settings)
 
 
 def _plain_linear(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:

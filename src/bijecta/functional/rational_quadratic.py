@@ -94,7 +94,7 @@ def rational_quadratic(
     require_slope(min_slope)
     bound = match_dtype(bound, x)
     settings = SplineSettings(bins, bound, circular, inverse, min_bin, min_slope)
-    return kernels.rational_quadratic(_plain, x, params.to(x.dtype), settings)
+    return kernels.map_by_spline("rational_quadratic", _plain, x, params.to(x.dtype), settings)
 
 
 def _plain(x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,9 @@ class TrainingStep:
     the flow can (`Flow.differentiate_nll`), the gradient is added there in one native call; autograd does the others.
     Adam's step, too, is one native call (`adam_step`) where that is possible.
 
-    A step whose loss or gradient is not finite changes nothing. Where torch's optimiser takes it, nor do the steps
-    after it: whoever looks at the losses later, not to wait for a GPU, finds the weights that gave the bad one.
+    A step whose gradient is not finite changes nothing. Where torch's optimiser takes it, nor does one whose loss is
+    not finite, nor do the steps after it: whoever looks at the losses later, not to wait for a GPU, finds the weights
+    that gave the bad one.
 
     Args:
         flow: what is trained, in place.

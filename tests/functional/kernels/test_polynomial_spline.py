@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bijecta import functional
 from bijecta.functional import polynomial
-from bijecta.functional.kernels import polynomial_spline
+from bijecta.functional.kernels import map_by_spline
 from functional.kernels.test_spline import SPECIAL, errors, outcome, settings, sizes
 
 pytestmark = pytest.mark.usefixtures("native")
@@ -25,7 +25,7 @@ def native(order: str) -> Callable:
     def forbidden(*_: object):
         raise AssertionError("the kernel was not used")
 
-    return lambda x, params, given: polynomial_spline(order, forbidden, x, params, given)
+    return lambda x, params, given: map_by_spline(f"{order}_spline", forbidden, x, params, given)
 
 
 def draw(order: str, rows: int, dtype: torch.dtype, *, bins=8, spread=1.0, columns=3, seed=0):

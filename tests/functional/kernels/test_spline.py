@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from bijecta.functional import rational_quadratic, rational_quadratic_params
-from bijecta.functional.kernels import SplineSettings
-from bijecta.functional.kernels import rational_quadratic as fused
+from bijecta.functional.kernels import SplineSettings, map_by_spline
 from bijecta.functional.rational_quadratic import _plain
 from bijecta.reference import splines as reference
 
@@ -26,7 +25,7 @@ def native(x: Tensor, params: Tensor, given: SplineSettings) -> tuple[Tensor, Te
     def forbidden(*_: object):
         raise AssertionError("the kernel was not used")
 
-    return fused(forbidden, x, params, given)
+    return map_by_spline("rational_quadratic", forbidden, x, params, given)
 
 
 Outcome = tuple[Tensor, Tensor, Tensor]  # y, ladj, and the gradients to (x, params) side by side
@@ -186,7 +185,7 @@ def test_second_order_where_the_parameters_come_from_the_elements():
         (first,) = torch.autograd.grad(y.sum() + ladj.sum(), x, create_graph=True)
         return torch.autograd.grad(first.square().sum(), x)[0]
 
-    plain_too = penalty(lambda x, params, given: fused(_plain, x, params, given))
+    plain_too = penalty(lambda x, params, given: map_by_spline("rational_quadratic", _plain, x, params, given))
     torch.testing.assert_close(plain_too, penalty(_plain))
 
 

@@ -39,7 +39,7 @@ def kernel(x: Tensor, params: Tensor, given) -> tuple[Tensor, Tensor]:
     def forbidden(*_: object):
         raise AssertionError("the kernel was not used")
 
-    return choice.rational_quadratic(forbidden, x, params, given)
+    return choice.map_by_spline("rational_quadratic", forbidden, x, params, given)
 
 
 def on_device(*tensors: object) -> list:

@@ -6,14 +6,13 @@ Everything that chooses between the two is in `dispatch.py`; `BIJECTA_NATIVE=0` 
 from bijecta.functional.kernels.convolution import three_convolutions
 from bijecta.functional.kernels.library import status
 from bijecta.functional.kernels.mixture import MixtureSettings, map_by_mixture
-from bijecta.functional.kernels.spline import SplineSettings, polynomial_spline, rational_quadratic
+from bijecta.functional.kernels.spline import SplineSettings, map_by_spline
 
 __all__ = [
     "MixtureSettings",
     "SplineSettings",
     "map_by_mixture",
-    "polynomial_spline",
-    "rational_quadratic",
+    "map_by_spline",
     "status",
     "three_convolutions",
 ]

@@ -29,7 +29,7 @@ class SplineSettings(NamedTuple):
     min_slope: float
 
 
-Order: TypeAlias = Literal["linear", "quadratic", "cubic"]
+Kind: TypeAlias = Literal["rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline"]
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
 Upstream: TypeAlias = tuple[Tensor | None, ...]
 
@@ -41,39 +41,13 @@ class Kernels(NamedTuple):
     differentiate: Callable[[Tensor, Tensor, SplineSettings, Upstream], tuple[Tensor, Tensor]]
 
 
-def rational_quadratic(plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
-    """Compute a rational-quadratic spline, by a kernel where that is possible.
-
-    Args:
-        plain: the same map by tensor operations: the definition, the fallback, and what is differentiated twice.
-        x: elements of shape (*B,).
-        params: raw parameters in x's dtype, of shape (*B, P), broadcastable against x[..., None].
-        settings: everything else.
-
-    Returns:
-        y and ladj, both of the broadcast shape (*B,).
-
-    Reference:
-        Durkan et al., "Neural spline flows" (2019).
-
-    Example:
-        >>> settings = SplineSettings(1, 5.0, False, False, 1e-3, 1e-3)
-        >>> def plain(x, params, settings):
-        ...     return x, torch.zeros_like(x)
-        >>> y, ladj = rational_quadratic(plain, torch.zeros(3), torch.zeros(3, 2), settings)
-        >>> y, ladj
-        (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
-    """
-    return _apply("rational_quadratic", plain, x, params, settings)
-
-
-def polynomial_spline(
-    order: Order, plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings
+def map_by_spline(
+    kind: Kind, plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings
 ) -> tuple[Tensor, Tensor]:
-    """Compute a spline of order one, two or three, by a kernel where that is possible.
+    """Map numbers by a spline, by a kernel where that is possible.
 
     Args:
-        order: which one.
+        kind: which spline: the function of `bijecta.functional` that defines it.
         plain: the same map by tensor operations: the definition, the fallback, and what is differentiated twice.
         x: elements of shape (*B,).
         params: raw parameters in x's dtype, of shape (*B, P), broadcastable against x[..., None].
@@ -83,21 +57,18 @@ def polynomial_spline(
         y and ladj, both of the broadcast shape (*B,).
 
     Reference:
-        Müller et al., "Neural importance sampling" (2019); Durkan et al., "Cubic-spline flows" (2019).
+        Müller et al., "Neural importance sampling" (2019); Durkan et al., "Cubic-spline flows", "Neural spline flows"
+        (2019).
 
     Example:
         >>> settings = SplineSettings(1, 5.0, False, False, 1e-3, 1e-3)
         >>> def plain(x, params, settings):
         ...     return x, torch.zeros_like(x)
-        >>> y, ladj = polynomial_spline("linear", plain, torch.zeros(3), torch.zeros(3, 1), settings)
+        >>> y, ladj = map_by_spline("rational_quadratic", plain, torch.zeros(3), torch.zeros(3, 2), settings)
         >>> y, ladj
         (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
     """
-    return _apply(f"{order}_spline", plain, x, params, settings)
-
-
-def _apply(name: str, plain: Spline, x: Tensor, params: Tensor, settings: SplineSettings) -> tuple[Tensor, Tensor]:
-    kernels = _choose(name, x, params, settings)
+    kernels = _choose(kind, x, params, settings)
     if kernels is None:
         return plain(x, params, settings)
     if x.shape != params.shape[:-1]:
@@ -109,13 +80,13 @@ def _apply(name: str, plain: Spline, x: Tensor, params: Tensor, settings: Spline
     return kernels.map(x, params, settings)
 
 
-def _choose(name: str, x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
+def _choose(kind: Kind, x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
     tensors = x, params, settings.bound, settings.circular
     if isinstance(settings.bound, Tensor) and settings.bound.requires_grad:
         return None
     if can_run_natively(*tensors):
-        return Kernels(partial(_map, name), partial(_differentiate, name))
-    if name == "rational_quadratic" and can_run_on_gpu(*tensors):
+        return Kernels(partial(_map, kind), partial(_differentiate, kind))
+    if kind == "rational_quadratic" and can_run_on_gpu(*tensors):
         from bijecta.functional.kernels import triton_spline  # importing Triton takes a while
 
         return Kernels(triton_spline.spline, triton_spline.gradient)
