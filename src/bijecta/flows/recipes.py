@@ -17,6 +17,7 @@ from bijecta.bijections import (
     Elementwise,
     Inverse,
     LULinear,
+    RationalQuadraticSpline,
 )
 from bijecta.flows.flow import Flow
 from bijecta.flows.parts import SPLINES, alternating_mask, assemble, autoregressive, choose, coupling, random_masks
@@ -224,13 +225,23 @@ def nsf_autoregressive(
 
 
 @recipe
-def made(features: int, *, context: int = 0, hidden: Sequence[int] = (64, 64), base: str = "normal") -> Flow:
-    """Build MADE with Gaussian conditionals: one affine autoregressive layer.
+def made(
+    features: int,
+    *,
+    context: int = 0,
+    hidden: Sequence[int] = (64, 64),
+    conditionals: str = "spline",
+    bins: int = 16,
+    base: str = "normal",
+) -> Flow:
+    """Build MADE: one autoregressive layer, which gives every feature a distribution given those before it.
 
     Args:
         features: number D of columns.
         context: number C of context features; 0 for an unconditional flow.
         hidden: widths of the hidden layers of every conditioner.
+        conditionals: "spline" for distributions of any shape, or "normal" as in the paper.
+        bins: bins of every spline.
         base: "normal", "diagonal" (learned mean and spread), "student" (heavy tails) or "mixture".
 
     Returns:
@@ -244,7 +255,9 @@ def made(features: int, *, context: int = 0, hidden: Sequence[int] = (64, 64), b
         >>> made(3).sample(5).shape
         torch.Size([5, 3])
     """
-    return assemble(features, context, [autoregressive(AffineUnivariate(), features, 0, context, hidden)], base)
+    univariates = {"spline": RationalQuadraticSpline(bins), "normal": AffineUnivariate()}
+    univariate = choose("conditionals", conditionals, univariates)
+    return assemble(features, context, [autoregressive(univariate, features, 0, context, hidden)], base)
 
 
 @recipe

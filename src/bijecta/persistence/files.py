@@ -19,7 +19,8 @@ from bijecta.flows import build
 
 FORMAT_VERSION = 1
 HEADER = "bijecta"
-ADDED = {"table": {"integers": "dequantised"}}  # arguments that older files lack, with what was meant then
+# arguments that older files lack, with what was meant then
+ADDED = {"table": {"integers": "dequantised"}, "made": {"conditionals": "normal"}}
 
 Built = TypeVar("Built", bound=Distribution)
 
