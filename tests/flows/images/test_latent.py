@@ -65,6 +65,14 @@ def test_both_ends_come_back(context):
     assert torch.equal(walk, walk.round())
 
 
+def test_walks_lead_through_noisy_images_as_those_of_the_training():
+    """From the middles of their cells, alike in all pixels of a background, latents are no typical ones."""
+    images, ends = glow(0), tuple(torch.randint(0, 17, (6, 1, 4, 4)).double() for _ in range(2))
+    walks = [interpolate(images, ends, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(walks[0], walks[1])
+    assert not torch.equal(walks[0][1], walks[2][1])
+
+
 def test_a_walk_from_an_image_to_itself_stays_there():
     flow, x = flow_with(Normal(4)), torch.randn(3, *SHAPE).double()
     torch.testing.assert_close(interpolate(flow, (x, x), 4), x.expand(4, 3, *SHAPE))

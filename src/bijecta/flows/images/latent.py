@@ -94,6 +94,8 @@ def interpolate(
     ends: tuple[Tensor, Tensor],
     count: int,
     contexts: tuple[Tensor, Tensor] | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Walk from one image to another through the latent, along a great circle around its mean.
 
@@ -101,13 +103,15 @@ def interpolate(
               a = z_0 - \mu_0, \quad b = z_1 - \mu_1
 
     where :math:`\omega` is the angle between a and b. On a straight line the middle would be shorter than any sample
-    of a normal in many dimensions.
+    of a normal in many dimensions. Whole numbers get noise first, as in training: the flow has never seen an image
+    without, and goes astray from there.
 
     Args:
         images: a flow with a normal base, or one under `DequantisedImages`.
         ends: the two images, each (\*B, C, H, W).
         count: number n of images, both ends included.
         contexts: the contexts of the two ends, each (\*B, C); those between them are on a straight line.
+        generator: of the noise (default: torch's global one).
 
     Returns:
         Images of shape (n, \*B, C, H, W).
@@ -127,10 +131,11 @@ def interpolate(
     """
     if count < 2:
         raise InputError(f"interpolate expects at least 2 images, both ends included, got {count}.")
-    flow, quantised = flow_of(images), isinstance(images, DequantisedImages)
-    # The middle of its cell stands for a whole number.
-    middles = [end + 0.5 if quantised else end for end in ends]
-    z0, z1 = (flow.to_latent(x, c) for x, c in zip(middles, contexts or (None, None), strict=True))
+    flow = flow_of(images)
+    noisy = [
+        end + images.draw_noise(end, generator)[0] if isinstance(images, DequantisedImages) else end for end in ends
+    ]
+    z0, z1 = (flow.to_latent(x, c) for x, c in zip(noisy, contexts or (None, None), strict=True))
     mean0, mean1 = (base_mean(flow, embed(flow, c)) for c in contexts or (None, None))
 
     def picture(t: float) -> Tensor:
