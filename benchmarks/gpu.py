@@ -21,7 +21,7 @@ from torch import Tensor
 from bijecta.functional import rational_quadratic, rational_quadratic_params
 from bijecta.functional.kernels import spline as choice
 from bijecta.functional.kernels.dispatch import triton_status
-from bijecta.training import Batch, TrainingStep, nll
+from bijecta.training import Batch, TrainingStep
 from machine import keep, print_table
 from peers_torch import build_bijecta
 from speed_rows import RATE, ROWS
@@ -93,10 +93,11 @@ def _errors(found: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> Tensor:
     return torch.where(errors[:, -1].isnan(), torch.nan, errors[:, int(0.99 * errors.shape[-1])])
 
 
-def check_waiting(model: str, device: torch.device) -> None:
+def check_waiting(model: str, device: torch.device, *, compiled: bool = False) -> None:
     """Take a training step while torch reports whatever waits for the device as an error."""
-    step, batch = _training(model, device)
-    step(batch)  # the optimiser has its state now
+    step, batch = _training(model, device, compiled=compiled)
+    for _ in range(4):  # the optimiser has its state then, and graphs are recorded
+        step(batch)
     torch.cuda.set_sync_debug_mode("error")
     try:
         step(batch)
@@ -123,7 +124,7 @@ def time_spline(count: int, device: torch.device, seconds: float) -> Iterator[Re
 
 
 def time_step(model: str, device: torch.device, seconds: float) -> Result:
-    """Time a training step: by kernels, plainly, and with a compiled log_prob."""
+    """Time a training step: by kernels, plainly, and compiled into CUDA graphs."""
     (step, batch), (compiled, _) = _training(model, device), _training(model, device, compiled=True)
     return {
         "what": f"training step, {model}, {batch.size} rows",
@@ -137,9 +138,7 @@ def _training(model: str, device: torch.device, *, compiled: bool = False) -> tu
     x = torch.randn(row.batch, *row.event, device=device)
     flow = build_bijecta(row).module.to(device)
     flow.initialise(x)
-    log_prob = torch.compile(flow.log_prob) if compiled else flow.log_prob
-    loss = (lambda _, batch: -log_prob(batch.x).mean()) if compiled else nll
-    return TrainingStep(flow, loss=loss, learning_rate=RATE, gradient_clip=10.0), Batch(row.batch, x)
+    return TrainingStep(flow, learning_rate=RATE, gradient_clip=10.0, compile=compiled), Batch(row.batch, x)
 
 
 def _three(
@@ -184,6 +183,7 @@ def main() -> None:
     print_table(checked)
     for model in MODELS:
         check_waiting(model, device)
+        check_waiting(model, device, compiled=True)
     timed = [row for count in SIZES for row in time_spline(count, device, seconds)]
     timed += [time_step(model, device, seconds) for model in MODELS]
     print_table(timed)

@@ -16,6 +16,7 @@ MANY_ARGUMENTS: dict[str, str] = {
 LONG_FILES: dict[str, str] = {}
 
 FLOORS_0_TO_5 = ("reference", "data", "functional", "nets", "bijections", "distributions", "flows")
+KERNELS = "functional/kernels/"  # they compute nothing that is not defined elsewhere
 
 
 def lines_of_code(path: str) -> int:
@@ -48,7 +49,10 @@ def test_no_file_is_long():
 
 def test_the_lower_floors_stay_small():
     """Lines of code: documentation is not what makes a package hard to hold in mind."""
-    assert sum(lines_of_code(path) for path in TREES if path.startswith(FLOORS_0_TO_5)) <= 9600
+    floors = {path: lines_of_code(path) for path in TREES if path.startswith(FLOORS_0_TO_5)}
+    kernels = sum(count for path, count in floors.items() if path.startswith(KERNELS))
+    assert kernels <= 1600
+    assert sum(floors.values()) - kernels <= 8500
 
 
 @pytest.mark.parametrize("exceptions", [LONG_FUNCTIONS, MANY_ARGUMENTS])

@@ -135,3 +135,26 @@ def test_released_weights_are_the_same_objects_with_memory_of_their_own():
 def test_weights_of_several_types_are_kept_apart():
     module = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2).double()])
     assert [values.dtype for values in FlatWeights(module).values] == [torch.float32, torch.float64]
+
+
+def steps_of_two(compiled, plain, given):
+    """Take steps of two sizes with both."""
+    for size in (70, 70, 33):
+        part = given._replace(size=size, x=given.x[:size], weight=given.weight[:size])
+        torch.testing.assert_close(compiled(part), plain(part), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled.weights.values[0], plain.weights.values[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_steps_are_the_plain_ones(backend, monkeypatch):
+    compiling, modes = torch.compile, []
+
+    def watched(function, *, mode):
+        modes.append(mode)
+        return compiling(function, backend=backend) if backend != "inductor" else compiling(function, mode=mode)
+
+    monkeypatch.setattr(torch, "compile", watched)
+    flow, given = ready("splines")
+    plain = TrainingStep(copy.deepcopy(flow), learning_rate=1e-3, gradient_clip=1.0)
+    steps_of_two(TrainingStep(flow, learning_rate=1e-3, gradient_clip=1.0, compile=True), plain, given)
+    assert modes == ["reduce-overhead"]

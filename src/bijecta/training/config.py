@@ -37,6 +37,8 @@ class FitConfig:
             Such a run can't be repeated bit for bit.
         steps_per_epoch: steps that make an epoch when there are no data, as for reverse KL.
         seed: of the split, the order of the rows, and the noise in the loss.
+        compile: have torch compile the loss with its gradient when the run begins, on a GPU as CUDA graphs, which takes
+            up to a minute. Not for CPUs where `nll` has a native step: that is faster.
 
     Raises:
         InputError: a setting is out of its range.
@@ -60,6 +62,7 @@ class FitConfig:
     max_seconds: float | None = None
     steps_per_epoch: int = 100
     seed: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:

@@ -182,6 +182,7 @@ class _Run:
             weight_decay=config.weight_decay,
             gradient_clip=config.gradient_clip,
             ema=config.ema,
+            compile=config.compile,
         )
         self.weights, self.optimiser = self.optimisation.weights.values, self.optimisation.optimiser
         self.average = self.optimisation.average

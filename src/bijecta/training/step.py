@@ -36,6 +36,7 @@ class TrainingStep:
         weight_decay: of the optimiser.
         gradient_clip: largest norm of the gradient; infinity for none.
         ema: decay of the moving average of the weights, ``average``; 0 for none.
+        compile: have torch compile the loss, on a GPU as CUDA graphs, one for every size of a batch.
 
     Example:
         >>> import torch
@@ -59,13 +60,16 @@ class TrainingStep:
         weight_decay: float = 0.0,
         gradient_clip: float = float("inf"),
         ema: float = 0.0,
+        compile: bool = False,  # noqa: A002 (torch's word for it)
     ) -> None:
-        self.flow, self.loss, self.gradient_clip = flow, loss, gradient_clip
+        self.flow, self.gradient_clip = flow, gradient_clip
+        # This mode records CUDA graphs: a small flow is launched as a whole, not kernel by kernel.
+        self.loss = torch.compile(loss, mode="reduce-overhead") if compile else loss
         self.weights = FlatWeights(flow)
         self.average = WeightAverage(self.weights.values, ema)
         self.optimiser = OPTIMISERS[optimiser](self.weights.values, lr=learning_rate, weight_decay=weight_decay)
         # Who listens to a parameter wants to hear of its gradient from autograd.
-        self.natively = loss is nll and not any(map(_is_listened_to, flow.parameters()))
+        self.natively = self.loss is nll and not any(map(_is_listened_to, flow.parameters()))
         self.frozen = torch.zeros((), device=self.weights.values[0].device)
 
     def __call__(self, batch: Batch) -> Tensor:
