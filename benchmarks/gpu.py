@@ -13,12 +13,22 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from bijecta.functional import rational_quadratic, rational_quadratic_params
+from bijecta.functional import (
+    cubic_spline,
+    cubic_spline_params,
+    linear_spline,
+    linear_spline_params,
+    quadratic_spline,
+    quadratic_spline_params,
+    rational_quadratic,
+    rational_quadratic_params,
+)
 from bijecta.functional.kernels import spline as choice
 from bijecta.functional.kernels.dispatch import triton_status
 from bijecta.training import Batch, TrainingStep
@@ -32,6 +42,17 @@ TOGETHER = 10  # calls between two waits
 KERNEL = "_FusedSplineBackward"  # what autograd calls it
 
 Result = dict[str, object]
+Spline = Callable[..., tuple[Tensor, Tensor]]
+
+SPLINES: list[tuple[Spline, Callable[[int], int], dict[str, bool]]] = [
+    *(
+        (rational_quadratic, partial(rational_quadratic_params, circular=circular), {"circular": circular})
+        for circular in (False, True)
+    ),
+    (linear_spline, linear_spline_params, {}),
+    (quadratic_spline, quadratic_spline_params, {}),
+    (cubic_spline, cubic_spline_params, {}),
+]
 
 
 @contextmanager
@@ -41,19 +62,19 @@ def plain() -> Iterator[None]:
         yield
 
 
-def draw(count: int, bins: int, *, circular: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def draw(count: int, parameters: int, *, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Draw elements inside and outside of the domain, some of them on its edges, and parameters."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(count, generator=generator, dtype=dtype) * 12 - 6
     x[::31], x[1::31] = 5, -5
-    params = torch.randn(count, rational_quadratic_params(bins, circular=circular), generator=generator, dtype=dtype)
+    params = torch.randn(count, parameters, generator=generator, dtype=dtype)
     return x.to(device), params.to(device)
 
 
-def outcome(x: Tensor, params: Tensor, settings: dict[str, bool]) -> tuple[Tensor, Tensor, Tensor]:
+def outcome(spline: Spline, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, ladj, and the gradients of a sum of both with respect to x and params, side by side."""
     x, params = x.detach().requires_grad_(), params.detach().requires_grad_()
-    y, ladj = rational_quadratic(x, params, **settings)
+    y, ladj = spline(x, params)
     gradients = torch.autograd.grad(y.sum() + ladj.sum(), (x, params))
     return y.detach(), ladj.detach(), torch.cat([gradients[0][..., None], gradients[1]], -1)
 
@@ -61,22 +82,23 @@ def outcome(x: Tensor, params: Tensor, settings: dict[str, bool]) -> tuple[Tenso
 def check(count: int, device: torch.device) -> list[Result]:
     """Compare every kernel with the plain version in float64; raise if one is wrong."""
     return [
-        _check(*draw(count, bins, circular=circular, dtype=dtype, device=device), circular=circular, inverse=inverse)
+        _check(spline, *draw(count, parameters(bins), dtype=dtype, device=device), inverse=inverse, **settings)
         for dtype in (torch.float32, torch.float64)
         for bins in (1, 8, 16)
-        for circular in (False, True)
+        for spline, parameters, settings in SPLINES
         for inverse in (False, True)
     ]
 
 
-def _check(x: Tensor, params: Tensor, **settings: bool) -> Result:
-    name = f"{str(x.dtype).removeprefix('torch.')}, {params.shape[-1]} parameters, {settings}"
-    if type(rational_quadratic(x, params.requires_grad_(), **settings)[0].grad_fn).__name__ != KERNEL:
+def _check(spline: Spline, x: Tensor, params: Tensor, **settings: bool) -> Result:
+    name = f"{spline.__name__}, {str(x.dtype).removeprefix('torch.')}, {params.shape[-1]} parameters, {settings}"
+    call = partial(spline, **settings)
+    if type(call(x, params.requires_grad_())[0].grad_fn).__name__ != KERNEL:
         raise RuntimeError(f"The kernel was not used: {triton_status(x.device)}.")
-    found = outcome(x, params, settings)
+    found = outcome(call, x, params)
     with plain():
-        exact = outcome(x.double(), params.double(), settings)
-        allowed = 1e-10 + 4 * _errors(outcome(x, params, settings), exact)
+        exact = outcome(call, x.double(), params.double())
+        allowed = 1e-10 + 4 * _errors(outcome(call, x, params), exact)
     errors = _errors(found, exact)
     if not bool((errors <= allowed).all()):
         raise RuntimeError(
@@ -107,12 +129,12 @@ def check_waiting(model: str, device: torch.device, *, compiled: bool = False) -
 
 def time_spline(count: int, device: torch.device, seconds: float) -> Iterator[Result]:
     """Time the map without and with its gradient: by the kernel, plainly, and plainly compiled."""
-    x, params = draw(count, 8, circular=False, dtype=torch.float32, device=device)
+    x, params = draw(count, rational_quadratic_params(8), dtype=torch.float32, device=device)
     compiled = torch.compile(rational_quadratic, fullgraph=True)
     for work in ("forward", "forward and backward"):
         params.requires_grad_(work != "forward")
 
-        def call(spline: Callable[..., tuple[Tensor, Tensor]] = rational_quadratic) -> None:
+        def call(spline: Spline = rational_quadratic) -> None:
             y, ladj = spline(x, params)
             if params.requires_grad:
                 torch.autograd.grad(y.sum() + ladj.sum(), params)

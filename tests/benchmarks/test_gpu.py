@@ -46,14 +46,14 @@ def test_the_parts_run_and_a_wrong_kernel_is_found():
     child = subprocess.run(command, cwd=BENCHMARKS, env=environment, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr[-5000:]
     checked, timed, error = json.loads(child.stdout)
-    assert len(checked) == 24
+    assert len(checked) == 60
     assert [row["what"] for row in timed] == [
         "spline, 300 elements, forward",
         "spline, 300 elements, forward and backward",
         "training step, nsf2, 256 rows",
     ]
     assert all(row[name] > 0 for row in timed for name in ("kernel_ms", "plain_ms", "compiled_ms"))
-    assert error.startswith("The kernel is wrong: float32, 3 parameters")
+    assert error.startswith("The kernel is wrong: rational_quadratic, float32, 3 parameters")
 
 
 def test_without_a_gpu_it_says_so():

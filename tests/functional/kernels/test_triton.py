@@ -13,7 +13,7 @@ from bijecta.functional.kernels import dispatch
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-CASES = Path(__file__).with_name("triton_cases.py")
+CASES = sorted(map(str, Path(__file__).parent.glob("triton_*cases.py")))
 GPU = torch.device("cuda", 0)
 
 
@@ -26,7 +26,7 @@ def run(*arguments: str, **environment: str) -> str:
 
 
 def run_cases(marker: str, **environment: str) -> None:
-    printed = run("-m", "pytest", str(CASES), "-q", "-n0", "-p", "no:cacheprovider", "-m", marker, **environment)
+    printed = run("-m", "pytest", *CASES, "-q", "-n0", "-p", "no:cacheprovider", "-m", marker, **environment)
     assert " passed" in printed
     assert "skipped" not in printed
 
@@ -52,8 +52,8 @@ COMPILE = """
 import sys, torch, triton
 from triton.backends.compiler import GPUTarget
 from bijecta.functional.kernels import SplineSettings
-from bijecta.functional.kernels.triton_spline import _constants
-from bijecta.functional.kernels.triton_tiles import Elements, gradient_tile, map_tile
+from bijecta.functional.kernels.triton_spline import _constants, gradient_tile, map_tile
+from bijecta.functional.kernels.triton_tiles import Elements
 
 class Card:
     "A driver for a card that is not there: kernels are compiled for it, and not launched."
@@ -65,9 +65,9 @@ class Card:
         return 0
 
 triton.runtime.driver.set_active(Card())
-for dtype, bins, circular, inverse, rows in eval(sys.argv[2]):
-    constants = _constants(SplineSettings(bins, 5.0, circular, inverse, 1e-3, 1e-3))
-    x, params = torch.zeros(rows, dtype=dtype), torch.zeros(rows, constants.parameters, dtype=dtype)
+for kind, dtype, bins, parameters, circular, inverse, rows in eval(sys.argv[2]):
+    constants = _constants(kind, SplineSettings(bins, 5.0, circular, inverse, 1e-3, 1e-3), parameters)
+    x, params = torch.zeros(rows, dtype=dtype), torch.zeros(rows, parameters, dtype=dtype)
     given = [Elements(x, params, None, None, rows), Elements(x, params, x, x.to(torch.uint8), rows)]
     for elements, g_ladj in zip(given, (None, x)):
         settings = {"grid": (1,), "enable_fp_fusion": True}
@@ -81,17 +81,27 @@ for dtype, bins, circular, inverse, rows in eval(sys.argv[2]):
 @pytest.mark.parametrize(
     ("card", "cases"),
     [
-        (("cuda", 90, 32), [(torch.float32, 8, False, False, 300)]),
+        (("cuda", 90, 32), [("rational_quadratic", torch.float32, 8, 23, False, False, 300)]),
         pytest.param(
             ("cuda", 80, 32),
             [
-                (torch.float64, 8, False, True, 300),
-                (torch.float64, 1, False, False, 1),
-                (torch.float32, 40, True, True, 16),
+                ("rational_quadratic", torch.float64, 8, 23, False, True, 300),
+                ("rational_quadratic", torch.float64, 1, 2, False, False, 1),
+                ("rational_quadratic", torch.float32, 40, 120, True, True, 16),
+                ("linear_spline", torch.float64, 8, 8, False, False, 300),
+                ("quadratic_spline", torch.float32, 5, 9, False, True, 300),
+                ("cubic_spline", torch.float64, 8, 18, False, True, 300),
             ],
             marks=pytest.mark.slow,
         ),
-        pytest.param(("hip", "gfx942", 64), [(torch.float64, 8, True, False, 300)], marks=pytest.mark.slow),
+        pytest.param(
+            ("hip", "gfx942", 64),
+            [
+                ("rational_quadratic", torch.float64, 8, 24, True, False, 300),
+                ("cubic_spline", torch.float32, 5, 12, False, False, 300),
+            ],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["H100", "A100", "MI300"],
 )

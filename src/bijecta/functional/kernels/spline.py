@@ -86,10 +86,10 @@ def _choose(kind: Kind, x: Tensor, params: Tensor, settings: SplineSettings) -> 
         return None
     if can_run_natively(*tensors):
         return Kernels(partial(_map, kind), partial(_differentiate, kind))
-    if kind == "rational_quadratic" and can_run_on_gpu(*tensors):
+    if can_run_on_gpu(*tensors):
         from bijecta.functional.kernels import triton_spline  # importing Triton takes a while
 
-        return Kernels(triton_spline.spline, triton_spline.gradient)
+        return Kernels(partial(triton_spline.spline, kind), partial(triton_spline.gradient, kind))
     return None
 
 

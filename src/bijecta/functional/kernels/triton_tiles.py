@@ -1,8 +1,9 @@
-"""What one program of a GPU computes for the rational-quadratic spline, in Triton.
+"""What one program of a GPU computes for splines in Triton: the parts that all share, and the rational-quadratic one.
 
-The definition is src/bijecta/functional/rational_quadratic.py, and csrc/spline.hpp has the same formulas for a CPU. A
-program takes a tile of elements, one row each, and reads the logits of widths and heights as (rows, bins) once; of
-the slopes it reads the two that an element needs. Names ending in ``_at`` are addresses.
+The definitions are knots.py and rational_quadratic.py in src/bijecta/functional; knots.hpp and spline.hpp in csrc have
+the same formulas for a CPU. A program takes a tile of elements, one row each, and reads the logits of widths and
+heights as (rows, bins), filled up to a power of two. Every spline is y = y0 + w f(xi) in its bin, with dy/dx = f'(xi)
+and another f each. Names ending in ``_at`` are addresses.
 
 Without Triton this is text that nobody runs.
 """
@@ -18,6 +19,8 @@ try:
     import triton.language as tl  # type: ignore[import-untyped,import-not-found,unused-ignore]
 except ImportError:
     triton = tl = None
+
+__all__ = ["jit", "tl"]  # the language of all tiles
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -45,65 +48,91 @@ class Elements(NamedTuple):
 class Constants(NamedTuple):
     """What a kernel is compiled for: the settings, the size of a tile and that of the parameters of an element."""
 
+    kind: str
     bins: int
     padded: int  # bins, filled up to a power of two
     rows: int
     parameters: int
-    boundary_logit: bool  # 3K parameters instead of 3K - 1: the first slope logit is that of the boundary
+    boundary_logit: bool  # rational-quadratic: the first slope logit is that of the boundary
     inverse: bool
     bound: float
     circular: bool
     min_bin: float
+    min_slope: float
     slope_limit: float
 
 
 class Side(NamedTuple):
-    """Widths or heights of the bins, of shape (rows, padded): softmax probabilities, and the right knot of each bin."""
+    """Widths or heights of the bins, of shape (rows, padded), their softmax probabilities, and their right knots."""
 
     probability: Any
+    size: Any
     right: Any
 
 
-class Bin(NamedTuple):
-    """The bin of each element, of shape (rows,); 0 is its left knot, 1 its right one."""
+class Cell(NamedTuple):
+    """The bin of each element, of shape (rows,); 0 is its left knot, 1 its right one.
+
+    `left` and `right` are the parts of its width, or of its height for the inverse, on both sides of the element.
+    """
 
     index: Any
     x0: Any
     x1: Any
     y0: Any
     y1: Any
-    logit0: Any
-    logit1: Any
-
-
-class Curve(NamedTuple):
-    """What the formulas of one bin share; xi and nu are the distances to its knots, and dy/dx = (s / D)^2 T."""
-
     w: Any
     h: Any
+    left: Any
+    right: Any
+
+
+class Course(NamedTuple):
+    """Each element in its bin: f and its first two derivatives at xi = 1 - nu, and the answer."""
+
+    xi: Any
+    nu: Any
+    f: Any
+    slope: Any
+    bend: Any
+    image: Any
+
+
+class Sources(NamedTuple):
+    """What derivatives of g_y y + g_ladj ladj, the forward map's, are made from."""
+
+    input: Any
+    y: Any  # g_y, which is also the gradient to y0
+    per_slope: Any  # g_ladj / f'
+    x0: Any  # to the left knot and the width, where f stays as it is
+    w: Any
+
+
+class Target(NamedTuple):
+    """Where the gradients of the parameters go, and which rows are written."""
+
+    params_at: Any
+    valid: Any
+
+
+class RationalQuadratic(NamedTuple):
+    """Widths and heights of all bins, and what f = s N / D and f' = (s / D)^2 T have in that of each element."""
+
+    xs: Side
+    ys: Side
+    circular: Any
     s: Any
     d0: Any
     d1: Any
-    xi: Any
-    nu: Any
+    steep0: Any  # derivatives of d0 and d1 by their logits
+    steep1: Any
     N: Any
     M: Any
     D: Any
     T: Any
 
 
-class Slopes(NamedTuple):
-    """Gradients with respect to the four knots and the two slope logits of a bin."""
-
-    x0: Any
-    x1: Any
-    y0: Any
-    y1: Any
-    logit0: Any
-    logit1: Any
-
-
-# --- reading -----------------------------------------------------------------------------------------------------
+# --- reading and writing -----------------------------------------------------------------------------------------
 
 
 @jit
@@ -129,29 +158,63 @@ def _read(elements: Elements, row: tl.tensor, constants: tl.constexpr) -> Any:
 
 
 @jit
-def _side(logits_at: tl.tensor, constants: tl.constexpr) -> Any:
-    bins = tl.arange(0, constants.padded)[None, :]
-    logits = tl.load(logits_at[:, None] + bins, mask=bins < constants.bins, other=-float("inf"))
-    exponentials = tl.exp(logits - tl.max(logits, 1)[:, None])
-    probability = exponentials / tl.sum(exponentials, 1)[:, None]
-    fraction = constants.min_bin + (1 - constants.min_bin * constants.bins) * probability
-    # The last knot is pinned, not summed.
-    right = tl.where(bins == constants.bins - 1, 1.0, 2 * tl.cumsum(fraction, 1) - 1)
-    return Side(probability, right)
+def _upstream(gradient_at: tl.tensor, row: tl.tensor, like: tl.tensor) -> Any:
+    if gradient_at is None:
+        return tl.zeros_like(like)
+    else:  # noqa: RET505 - Triton wants one return statement per branch that is known when it compiles
+        return tl.load(gradient_at + row)
 
 
 @jit
-def _slope_logit(params_at: tl.tensor, knot: tl.tensor, circular: tl.tensor, constants: tl.constexpr) -> Any:
-    """Read the slope logit of a knot: 0 beside identity tails, one for both ends of a circle."""
-    inner = (knot > 0) & (knot < constants.bins)
-    if constants.boundary_logit:
-        place = 2 * constants.bins + tl.where(knot < constants.bins, knot, 0)
-        return tl.load(params_at + place, mask=inner | circular, other=0.0)
-    else:  # noqa: RET505 - Triton wants one return statement per branch that is known when it compiles
-        return tl.load(params_at + 2 * constants.bins + knot - 1, mask=inner, other=0.0)
+def _store(to: Target, start: tl.constexpr, count: tl.constexpr, table: tl.tensor) -> None:
+    """Write the gradients of `count` parameters in a row."""
+    column = tl.arange(0, table.shape[1])[None, :]
+    tl.store(to.params_at[:, None] + start + column, table, mask=to.valid[:, None] & (column < count))
 
 
-# --- the map -----------------------------------------------------------------------------------------------------
+# --- knots -------------------------------------------------------------------------------------------------------
+
+
+@jit
+def _softmax(logits_at: tl.tensor, count: tl.constexpr, shift: tl.constexpr, constants: tl.constexpr) -> Any:
+    """Return probabilities of `count` logits: column c has that of logit c + shift, and 0 where there is none."""
+    column = tl.arange(0, constants.padded)[None, :]
+    logits = tl.load(logits_at[:, None] + column, mask=column < count, other=-float("inf"))
+    largest = tl.max(logits, 1)[:, None]
+    total = tl.sum(tl.exp(logits - largest), 1)[:, None]
+    if shift != 0:
+        column += shift
+        logits = tl.load(logits_at[:, None] + column, mask=(column >= 0) & (column < count), other=-float("inf"))
+    return tl.exp(logits - largest) / total
+
+
+@jit
+def _size(probability: tl.tensor, constants: tl.constexpr) -> Any:
+    return 2 * (constants.min_bin + (1 - constants.min_bin * constants.bins) * probability)
+
+
+@jit
+def _knots(size: tl.tensor, constants: tl.constexpr) -> Any:
+    """Place the right knots of the bins; the last one is pinned, not summed."""
+    bins = tl.arange(0, constants.padded)[None, :]
+    return tl.where(bins == constants.bins - 1, 1.0, tl.cumsum(size, 1) - 1)
+
+
+@jit
+def _side(logits_at: tl.tensor, constants: tl.constexpr) -> Any:
+    probability = _softmax(logits_at, constants.bins, 0, constants)
+    size = _size(probability, constants)
+    return Side(probability, size, _knots(size, constants))
+
+
+@jit
+def _to_logits(side: Side, gradient: tl.tensor, constants: tl.constexpr) -> Any:
+    """Go from gradients with respect to the sizes of the bins to those with respect to their logits."""
+    mean = tl.sum(side.probability * gradient, 1)[:, None]
+    return 2 * (1 - constants.min_bin * constants.bins) * side.probability * (gradient - mean)
+
+
+# --- the bin of an element ---------------------------------------------------------------------------------------
 
 
 @jit
@@ -169,25 +232,39 @@ def _pick(table: tl.tensor, index: tl.tensor, constants: tl.constexpr) -> Any:
 
 
 @jit
-def _left(right: tl.tensor, index: tl.tensor, constants: tl.constexpr) -> Any:
-    return tl.where(index == 0, -1.0, _pick(right, index - 1, constants))
+def _spread(index: tl.tensor, below: tl.tensor, here: tl.tensor, constants: tl.constexpr) -> Any:
+    """Make a table with one entry for the bins below that of the index, and another for the bin itself."""
+    bins, index = tl.arange(0, constants.padded)[None, :], index[:, None]
+    return tl.where(bins < index, below, tl.where(bins == index, here[:, None], 0.0))
 
 
 @jit
-def _find(q: tl.tensor, xs: Side, ys: Side, params_at: tl.tensor, circular: tl.tensor, constants: tl.constexpr) -> Any:
-    """Find the bin of q among the knots of x, or of y for the inverse."""
+def _ends(right: tl.tensor, index: tl.tensor, constants: tl.constexpr) -> Any:
+    return tl.where(index == 0, -1.0, _pick(right, index - 1, constants)), _pick(right, index, constants)
+
+
+@jit
+def _find(q: tl.tensor, x_right: tl.tensor, y_right: tl.tensor, constants: tl.constexpr) -> Any:
+    """Find the bin of q among the right knots of x, or of y for the inverse."""
     inner = tl.arange(0, constants.padded)[None, :] < constants.bins - 1
-    knots = ys.right if constants.inverse else xs.right
+    knots = y_right if constants.inverse else x_right
     index = tl.sum(((q[:, None] >= knots) & inner).to(tl.int32), 1)
-    return Bin(
-        index,
-        _left(xs.right, index, constants),
-        _pick(xs.right, index, constants),
-        _left(ys.right, index, constants),
-        _pick(ys.right, index, constants),
-        _slope_logit(params_at, index, circular, constants),
-        _slope_logit(params_at, index + 1, circular, constants),
-    )
+    x0, x1 = _ends(x_right, index, constants)
+    y0, y1 = _ends(y_right, index, constants)
+    w, h = x1 - x0, y1 - y0
+    if constants.inverse:
+        return Cell(index, x0, x1, y0, y1, w, h, (q - y0) / h, (y1 - q) / h)
+    else:  # noqa: RET505 - as above
+        return Cell(index, x0, x1, y0, y1, w, h, (q - x0) / w, (x1 - q) / w)
+
+
+@jit
+def _between(cell: Cell, part: tl.tensor, rest: tl.tensor, constants: tl.constexpr) -> Any:
+    """Go a part of the way to the other knot, adding the smaller one to its own knot: both are exact."""
+    if constants.inverse:
+        return tl.where(part <= rest, cell.x0 + cell.w * part, cell.x1 - cell.w * rest)
+    else:  # noqa: RET505 - as above
+        return tl.where(part <= rest, cell.y0 + cell.h * part, cell.y1 - cell.h * rest)
 
 
 @jit
@@ -199,10 +276,31 @@ def _tanh(u: tl.tensor) -> Any:
 
 
 @jit
-def _slope(logit: tl.tensor, limit: tl.constexpr) -> Any:
-    """Return the slope at a knot and its derivative with respect to the logit."""
-    value, derivative = _tanh(logit / limit)
-    slope = tl.exp(limit * value)
+def _sources(cell: Cell, c: Course, g_y: tl.tensor, g_ladj: tl.tensor, constants: tl.constexpr) -> Any:
+    turn = g_ladj * c.bend / (c.slope * cell.w)
+    if constants.inverse:
+        # Implicit: x = f^-1(y), ladj = -log f'(x). The parameters see the forward map with -dL/dy and -dL/dladj.
+        g = (g_y - turn) / c.slope
+        return Sources(g, -g, -g_ladj / c.slope, g_y, c.xi * g_y - g * c.f)
+    else:  # noqa: RET505 - as above
+        g = g_y * c.slope + turn
+        return Sources(g, g_y, g_ladj / c.slope, -g, g_y * c.f - c.xi * g)
+
+
+# --- the rational-quadratic spline -------------------------------------------------------------------------------
+
+
+@jit
+def _slope(params_at: tl.tensor, knot: tl.tensor, circular: tl.tensor, constants: tl.constexpr) -> Any:
+    """Return the slope at a knot and its derivative by the logit: 0 beside identity tails, one for both circle ends."""
+    inner = (knot > 0) & (knot < constants.bins)
+    if constants.boundary_logit:
+        place = 2 * constants.bins + tl.where(knot < constants.bins, knot, 0)
+        logit = tl.load(params_at + place, mask=inner | circular, other=0.0)
+    else:
+        logit = tl.load(params_at + 2 * constants.bins + knot - 1, mask=inner, other=0.0)
+    value, derivative = _tanh(logit / constants.slope_limit)
+    slope = tl.exp(constants.slope_limit * value)
     return slope, slope * derivative
 
 
@@ -219,146 +317,51 @@ def _root(t: tl.tensor, tc: tl.tensor, s: tl.tensor, d0: tl.tensor, d1: tl.tenso
 
 
 @jit
-def _curve(q: tl.tensor, here: Bin, constants: tl.constexpr) -> Any:
-    w, h = here.x1 - here.x0, here.y1 - here.y0
-    s = h / w
-    d0, _ = _slope(here.logit0, constants.slope_limit)
-    d1, _ = _slope(here.logit1, constants.slope_limit)
-    if constants.inverse:
-        xi, nu = _root((q - here.y0) / h, (here.y1 - q) / h, s, d0, d1)
-    else:
-        xi, nu = (q - here.x0) / w, (here.x1 - q) / w
-    p = xi * nu
-    N, M = s * xi * xi + d0 * p, s * nu * nu + d1 * p
-    return Curve(w, h, s, d0, d1, xi, nu, N, M, N + M, d1 * xi * xi + 2 * s * p + d0 * nu * nu)
-
-
-@jit
-def _image(here: Bin, c: Curve, constants: tl.constexpr) -> Any:
-    """Add the smaller part to its own knot, which makes both knots exact."""
-    if constants.inverse:
-        return tl.where(c.xi <= c.nu, here.x0 + c.w * c.xi, here.x1 - c.w * c.nu)
-    else:  # noqa: RET505 - as above
-        return tl.where(c.N <= c.M, here.y0 + c.h * (c.N / c.D), here.y1 - c.h * (c.M / c.D))
-
-
-@jit
-def map_tile(elements: Elements, y_at: tl.tensor, ladj_at: tl.tensor, constants: tl.constexpr) -> None:
-    """Map a tile of elements: the kernel of `spline`."""
-    row, valid = _rows(elements.count, constants)
-    x, bound, circular = _read(elements, row, constants)
-    params_at = elements.params_at + row * constants.parameters
+def _lay_rational_quadratic(q: tl.tensor, params_at: tl.tensor, circular: tl.tensor, constants: tl.constexpr) -> Any:
     xs, ys = _side(params_at, constants), _side(params_at + constants.bins, constants)
-    q = _to_unit(x, bound)
-    here = _find(q, xs, ys, params_at, circular, constants)
-    c = _curve(q, here, constants)
-    log_slope = tl.log((c.s / c.D) * (c.s / c.D) * c.T)
-    outside = tl.abs(x) > bound
-    y = tl.where(outside, x, bound * _image(here, c, constants))
-    y = tl.where(circular & (y >= bound), -bound, y)  # the two ends of a circle are one point
-    tl.store(y_at + row, y, mask=valid)
-    tl.store(ladj_at + row, tl.where(outside, 0.0, -log_slope if constants.inverse else log_slope), mask=valid)
-
-
-# --- the gradient ------------------------------------------------------------------------------------------------
-
-
-@jit
-def _upstream(gradient_at: tl.tensor, row: tl.tensor, like: tl.tensor) -> Any:
-    if gradient_at is None:
-        return tl.zeros_like(like)
-    else:  # noqa: RET505 - as above
-        return tl.load(gradient_at + row)
-
-
-@jit
-def _differentiate(c: Curve, here: Bin, g_out: tl.tensor, g_ladj: tl.tensor, constants: tl.constexpr) -> Any:
-    """Derive g_out y + g_ladj ladj by the input, the knots and the slope logits."""
-    p, tilt = c.xi * c.nu, c.nu - c.xi
-    # Derivatives of ladj = 2 log s - 2 log D + log T, with nu = 1 - xi.
-    ladj_xi = 2 * ((c.d1 * c.xi - c.d0 * c.nu + c.s * tilt) / c.T - (c.d0 + c.d1 - 2 * c.s) * tilt / c.D)
-    ladj_s = 2 * (1 / c.s + p / c.T - (c.xi * c.xi + c.nu * c.nu) / c.D)
-    ladj_d0, ladj_d1 = c.nu * c.nu / c.T - 2 * p / c.D, c.xi * c.xi / c.T - 2 * p / c.D
-    g_y = g_out
+    cell = _find(q, xs.right, ys.right, constants)
+    s = cell.h / cell.w
+    d0, steep0 = _slope(params_at, cell.index, circular, constants)
+    d1, steep1 = _slope(params_at, cell.index + 1, circular, constants)
+    xi, nu = cell.left, cell.right
     if constants.inverse:
-        # Implicit: x = f^-1(y), ladj = -log f'(x). The parameters see the forward map with -dL/dy and -dL/dladj.
-        g_y = -(g_out - g_ladj * ladj_xi / c.w) / ((c.s / c.D) * (c.s / c.D) * c.T)
-        g_ladj = -g_ladj
-    g = g_y * c.h / (c.D * c.D)
-    g_xi = g * c.s * c.T + g_ladj * ladj_xi
-    g_s = g * p * (c.d1 * c.xi * c.xi - c.d0 * c.nu * c.nu) + g_ladj * ladj_s
-    _, steep0 = _slope(here.logit0, constants.slope_limit)
-    _, steep1 = _slope(here.logit1, constants.slope_limit)
-    slopes = Slopes(
-        # xi = (x - x0) / w, s = h / w, y = y0 + h N / D.
-        (g_s * c.s - g_xi * c.nu) / c.w,
-        -(g_s * c.s + g_xi * c.xi) / c.w,
-        g_y * c.M / c.D - g_s / c.w,
-        g_y * c.N / c.D + g_s / c.w,
-        (g * p * c.M + g_ladj * ladj_d0) * steep0,
-        (g_ladj * ladj_d1 - g * p * c.N) * steep1,
-    )
-    return (-g_y if constants.inverse else g_xi / c.w), slopes
+        xi, nu = _root(xi, nu, s, d0, d1)
+    p, tilt = xi * nu, nu - xi
+    N, M = s * xi * xi + d0 * p, s * nu * nu + d1 * p
+    D, T = N + M, d1 * xi * xi + 2 * s * p + d0 * nu * nu
+    slope = (s / D) * (s / D) * T
+    bend = 2 * slope * ((d1 * xi - d0 * nu + s * tilt) / T - (d0 + d1 - 2 * s) * tilt / D)
+    image = _between(cell, xi, nu, constants) if constants.inverse else _between(cell, N / D, M / D, constants)
+    table = RationalQuadratic(xs, ys, circular, s, d0, d1, steep0, steep1, N, M, D, T)
+    return table, cell, Course(xi, nu, s * N / D, slope, bend, image)
 
 
 @jit
-def _to_logits(side: Side, index: tl.tensor, g0: tl.tensor, g1: tl.tensor, constants: tl.constexpr) -> Any:
-    """Go from the two knots of a bin to the logits of one side, through knots and softmax together."""
-    bins, index = tl.arange(0, constants.padded)[None, :], index[:, None]
-    below = tl.sum(tl.where(bins < index, side.probability, 0.0), 1)[:, None]
-    here = tl.sum(tl.where(bins == index, side.probability, 0.0), 1)[:, None]
-    # The last knot is pinned. All bins below move both knots, the bin itself moves only the right one.
-    g1 = tl.where(index == constants.bins - 1, 0.0, g1[:, None])
-    both = g0[:, None] + g1
-    # dL/dprobability minus its mean, written so that nothing cancels.
-    above = -(both * below + g1 * here)
-    pull = tl.where(bins < index, both * (1 - below) - g1 * here, above)
-    pull = tl.where(bins == index, g1 * (1 - here) - both * below, pull)
-    return 2 * (1 - constants.min_bin * constants.bins) * side.probability * pull
-
-
-@jit
-def _to_slope_logits(index: tl.tensor, g: Slopes, circular: tl.tensor, constants: tl.constexpr) -> Any:
+def _slope_logits(index: tl.tensor, g0: tl.tensor, g1: tl.tensor, circular: tl.tensor, constants: tl.constexpr) -> Any:
     """Spread the gradients of two slope logits over all of them."""
     column, index = tl.arange(0, constants.padded)[None, :], index[:, None]
     knot = column if constants.boundary_logit else column + 1
-    spread = tl.where(knot == index, g.logit0[:, None], 0.0) + tl.where(knot == index + 1, g.logit1[:, None], 0.0)
+    spread = tl.where(knot == index, g0[:, None], 0.0) + tl.where(knot == index + 1, g1[:, None], 0.0)
     if constants.boundary_logit:
-        last = tl.where(index == constants.bins - 1, g.logit1[:, None], 0.0)
+        last = tl.where(index == constants.bins - 1, g1[:, None], 0.0)
         spread = tl.where(knot == 0, tl.where(circular[:, None], spread + last, 0.0), spread)
     return spread
 
 
 @jit
-def gradient_tile(
-    elements: Elements,
-    g_y_at: tl.tensor,
-    g_ladj_at: tl.tensor,
-    g_x_at: tl.tensor,
-    g_params_at: tl.tensor,
-    constants: tl.constexpr,
+def _pull_rational_quadratic(
+    t: RationalQuadratic, cell: Cell, c: Course, g: Sources, to: Target, constants: tl.constexpr
 ) -> None:
-    """Pull gradients back through a tile of elements: the kernel of `gradient`."""
-    row, valid = _rows(elements.count, constants)
-    x, bound, circular = _read(elements, row, constants)
-    params_at = elements.params_at + row * constants.parameters
-    xs, ys = _side(params_at, constants), _side(params_at + constants.bins, constants)
-    q = _to_unit(x, bound)
-    here = _find(q, xs, ys, params_at, circular, constants)
-    c = _curve(q, here, constants)
-    g_y, g_ladj = _upstream(g_y_at, row, x), _upstream(g_ladj_at, row, x)
-    outside = tl.abs(x) > bound
-    g_x, g = _differentiate(c, here, g_y * bound, g_ladj, constants)
-    # `clamp` passes no gradient to NaN, so the definition has zero there.
-    g_x = tl.where(outside, g_y, tl.where(q == q, g_x / bound, 0.0))
-    tl.store(g_x_at + row, g_x, mask=valid)
-    columns = tl.arange(0, constants.padded)[None, :]
-    write = valid[:, None] & (columns < constants.bins)
-    place = (g_params_at + row * constants.parameters)[:, None] + columns
-    silent = outside[:, None]
-    tl.store(place, tl.where(silent, 0.0, _to_logits(xs, here.index, g.x0, g.x1, constants)), mask=write)
-    to_heights = _to_logits(ys, here.index, g.y0, g.y1, constants)
-    tl.store(place + constants.bins, tl.where(silent, 0.0, to_heights), mask=write)
-    slopes = constants.parameters - 2 * constants.bins
-    to_slopes = tl.where(silent, 0.0, _to_slope_logits(here.index, g, circular, constants))
-    tl.store(place + 2 * constants.bins, to_slopes, mask=valid[:, None] & (columns < slopes))
+    k, xx, nn, p = cell.index, c.xi * c.xi, c.nu * c.nu, c.xi * c.nu
+    g_ladj, g_ratio = g.per_slope * c.slope, g.y * cell.h / (t.D * t.D)
+    # ladj = 2 log s - 2 log D + log T, and y = y0 + s w N / D.
+    to_d0 = g_ratio * p * t.M + g_ladj * (nn / t.T - 2 * p / t.D)
+    to_d1 = g_ladj * (xx / t.T - 2 * p / t.D) - g_ratio * p * t.N
+    to_s = g_ratio * p * (t.d1 * xx - t.d0 * nn) + g_ladj * 2 * (1 / t.s + p / t.T - (xx + nn) / t.D)
+    to_height = g.y * t.N / t.D + to_s / cell.w
+    to_widths = _spread(k, g.x0[:, None], g.w - to_height * t.s, constants)
+    to_heights = _spread(k, g.y[:, None], to_height, constants)
+    to_slopes = _slope_logits(k, to_d0 * t.steep0, to_d1 * t.steep1, t.circular, constants)
+    _store(to, 0, constants.bins, _to_logits(t.xs, to_widths, constants))
+    _store(to, constants.bins, constants.bins, _to_logits(t.ys, to_heights, constants))
+    _store(to, 2 * constants.bins, constants.parameters - 2 * constants.bins, to_slopes)
