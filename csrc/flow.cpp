@@ -456,7 +456,8 @@ template <class T> struct Prepared {
 
 // --- the whole chain -----------------------------------------------------------------------------------------------------
 
-// Room for one worker and a group of tiles, all zero at first: what is not read is computed on nevertheless.
+// Room for one worker and a group of tiles, zero at first: rows that are not there are computed on nevertheless. What is kept
+// is written before it is read.
 template <class T> struct Workshop {
     const int64_t worker;
     Aligned<T> storage, kept;
@@ -464,7 +465,7 @@ template <class T> struct Workshop {
     Tile<T>& tile;  // the first one, for who takes one after the other
 
     Workshop(int64_t number, const Program& program, int64_t widest, bool with_gradient, int64_t keep, int64_t group)
-        : worker(number), storage(size(program, widest, with_gradient, group)), kept(keep * group), tiles(group), tile(tiles[0]) {
+        : worker(number), storage(size(program, widest, with_gradient, group)), kept(keep * group, Begin::anything), tiles(group), tile(tiles[0]) {
         T* next = storage.data();
         const auto take = [&](int64_t count) { return std::exchange(next, next + count); };
         const int64_t state = Network<T>::room(program.features), context = program.contexts * tile_rows;
@@ -485,7 +486,7 @@ template <class T> struct Workshop {
 
     // This worker's sums, behind the last one; made where they are used, since large ones take their time.
     T* room_for_sums(std::vector<Aligned<T>>& sums, int64_t count) const {
-        if (sums[worker].storage.empty()) sums[worker] = Aligned<T>(count);
+        if (sums[worker].empty()) sums[worker] = Aligned<T>(count);
         return sums[worker].data() + count;
     }
 };
@@ -501,7 +502,8 @@ template <class T> struct Chain {
     const Program& program;
     const int64_t from, first, workers;  // steps before `from` are left out, those before `first` have no gradient
     std::vector<std::unique_ptr<Prepared<T>>> steps;
-    int64_t widest = 0, kept_before = 0, kept_here = 0, sums = 0;  // sizes: of what is kept of the steps left out, and of these
+    int64_t widest = 0, sums = 0;
+    int64_t kept_before = 0, kept_here = 0, kept_most = 0;  // of a tile: by the steps left out, by these, by one of them
 
     Chain(const Program& described, Direction direction, int64_t start = 0)
         : program(described), from(start), first(direction == Direction::gradient ? program.first : 0),
@@ -516,6 +518,7 @@ template <class T> struct Chain {
         for (int64_t s = 0; s < from; ++s) kept_before += kept(program.steps[s], program.features);
         for (const auto& step : steps) {
             kept_here += kept(step->step, program.features);
+            kept_most = std::max(kept_most, kept(step->step, program.features));
             widest = std::max(widest, step->widest());
         }
         for (int64_t s = first - from; s < count; ++s) sums += steps[s]->gradient_size();
@@ -549,11 +552,11 @@ template <class T> struct Chain {
         return sums * int64_t(sizeof(T)) < cache ? 1 : std::min<int64_t>(8, (tiles() + workers - 1) / workers);
     }
 
-    // Of tile i, `keep` + i * kept_here is kept.
-    void forward(const Tile<T>* tiles, int64_t count, T* keep) {
+    // Of tile i, `keep` + i * kept_here is kept for a gradient. Without one all steps share the room of the largest.
+    void forward(const Tile<T>* tiles, int64_t count, T* keep, bool for_gradient = true) {
         for (auto& step : steps) {
             for (int64_t i = 0; i < count; ++i) step->forward(tiles[i], keep + i * kept_here);
-            keep += kept(step->step, program.features);
+            if (for_gradient) keep += kept(step->step, program.features);
         }
     }
 
@@ -571,7 +574,7 @@ template <class T> struct Chain {
     void write_gradient(std::vector<Aligned<T>>& sums_of) {
         parallel_workers(workers, [&](int64_t worker) {
             std::vector<T*> parts;
-            for (auto& part : sums_of) if (!part.storage.empty()) parts.push_back(part.data());
+            for (auto& part : sums_of) if (!part.empty()) parts.push_back(part.data());
             for (int64_t s = first - from; s < int64_t(steps.size()); ++s) {
                 if (s % workers == worker) steps[s]->write_gradient(parts);
                 for (T*& part : parts) part += steps[s]->gradient_size();
@@ -606,10 +609,10 @@ template <class T> double start_from_normal(int64_t features, int64_t rows, cons
 // `keep` has room for what the gradient needs of every tile, or is null.
 template <class T> void forward(const Program& program, const T* x, const T* context, T* z, T* ladj, T* keep) {
     Chain<T> chain(program, Direction::forward);
-    chain.for_tiles(false, keep ? 0 : chain.kept_here, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
+    chain.for_tiles(false, keep ? 0 : chain.kept_most, [&](Workshop<T>& shop, int64_t number, int64_t begin, int64_t rows) {
         read_rows(program, x, context, begin, rows, shop.tile);
         if (!keep) shop.tile.rows = int(rows);
-        chain.forward(&shop.tile, 1, keep ? keep + number * chain.kept_here : shop.kept.data());
+        chain.forward(&shop.tile, 1, keep ? keep + number * chain.kept_here : shop.kept.data(), keep);
         write_tile(z, begin, rows, program.features, shop.tile.state);
         write_tile(ladj, begin, rows, 1, shop.tile.ladj);
     });
@@ -617,7 +620,7 @@ template <class T> void forward(const Program& program, const T* x, const T* con
 
 template <class T> void inverse(const Program& program, const T* z, const T* context, T* x, T* ladj) {
     Chain<T> chain(program, Direction::inverse);
-    chain.for_tiles(false, chain.kept_here, [&](Workshop<T>& shop, int64_t, int64_t begin, int64_t rows) {
+    chain.for_tiles(false, chain.kept_most, [&](Workshop<T>& shop, int64_t, int64_t begin, int64_t rows) {
         read_rows(program, z, context, begin, rows, shop.tile);
         shop.tile.rows = int(rows);
         for (auto step = chain.steps.rbegin(); step != chain.steps.rend(); ++step) (*step)->inverse(shop.tile, shop.kept.data());

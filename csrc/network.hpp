@@ -60,6 +60,7 @@ template <class T> struct PackedLayer {
 
     // y = W x + b, for the first rows of the tile
     void apply(const T* x, T* y, int rows) const {
+        if (rows == 1) return apply_to_one(x, y, 0, out);
         for (int64_t o = 0; o < out; o += panel) {
             multiply<T>(out - o, {weights() + o * in, 1, in}, depth[o / panel], x, bias(o), y + o * tile_rows, rows);
         }
@@ -67,10 +68,20 @@ template <class T> struct PackedLayer {
 
     // The outputs [start, end) alone; of x, only what they see needs to be known.
     void apply_some(const T* x, T* y, int64_t start, int64_t end, int rows) const {
+        if (rows == 1) return apply_to_one(x, y, start, end);
         for (int64_t o = start; o < end; o += panel) {
             const int64_t count = std::min<int64_t>(end - o, panel);
             multiply<T>(count, {weights() + o * in, 1, in}, seen(o + count - 1), x, bias(o), y + o * tile_rows, rows);
         }
+    }
+
+    // The same for one row of data. Outputs that do not see all that the last one does have zeros there.
+    void apply_to_one(const T* x, T* y, int64_t start, int64_t end) const {
+        if (start == end) return;
+        const int64_t depth = seen(end - 1);
+        std::vector<T> one(depth);
+        for (int64_t k = 0; k < depth; ++k) one[k] = *at(x, k);
+        multiply_row<T>(end - start, weights() + start * in, in, depth, one.data(), bias(start), at(y, start));
     }
 
     // g_x = W^T g_y

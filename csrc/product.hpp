@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "vector.hpp"
@@ -36,15 +37,21 @@ template <class T> inline void write_tile(T* to, int64_t begin, int64_t rows, in
     }
 }
 
+// Memory that begins on a vector, as neither std::vector nor new do; what is written before it is read needs no zeros.
+enum class Begin { zeros, anything };
+
 template <class T> struct Aligned {
-    // std::vector does not align to vectors.
     Aligned() = default;
-    explicit Aligned(int64_t count) : storage(count + BIJECTA_VECTOR_BYTES / sizeof(T)) {}
+    explicit Aligned(int64_t count, Begin begin = Begin::zeros) {
+        const int64_t room = count + BIJECTA_VECTOR_BYTES / sizeof(T);
+        storage.reset(begin == Begin::zeros ? new T[room]() : new T[room]);
+    }
+    bool empty() const { return !storage; }
     T* data() {
-        const auto address = reinterpret_cast<uintptr_t>(storage.data());
+        const auto address = reinterpret_cast<uintptr_t>(storage.get());
         return reinterpret_cast<T*>((address + BIJECTA_VECTOR_BYTES - 1) / BIJECTA_VECTOR_BYTES * BIJECTA_VECTOR_BYTES);
     }
-    std::vector<T> storage;
+    std::unique_ptr<T[]> storage;
 };
 
 // A panel of weights: that of input k and output o is first[k * by_input + o * by_output].
@@ -100,6 +107,31 @@ template <class T>
 inline void multiply(int64_t outputs, Panel<T> weights, int64_t depth, const T* x, const T* start, T* y, int rows = tile_rows) {
     if (rows <= Vector<T>::lanes) return multiply_outputs<T, 1>(outputs, weights, depth, x, start, y, rows);
     return multiply_outputs<T, vectors_at_once>(outputs, weights, depth, x, start, y, rows);
+}
+
+// y[o] = start[o] + sum_k weights[o][k] * x[k] for one row of data: the lanes are inputs, since there is one row only. Of the
+// weights of an output, `stride` are in memory, and the first `depth` count; x lies without gaps, y is a tile. Its whole
+// first vector gets the sum, for maps compute with whole vectors.
+template <class T>
+inline void multiply_row(int64_t outputs, const T* weights, int64_t stride, int64_t depth, const T* x, const T* start, T* y) {
+    constexpr int L = Vector<T>::lanes;
+    const int64_t whole = depth / L * L;
+    for (int64_t o = 0; o < outputs; o += L, weights += L * stride) {
+        const int64_t last = std::min<int64_t>(L, outputs - o) - 1;
+        Vec<T> sums[L]{};
+        for (int64_t k = 0; k < whole; k += L) {
+            const Vec<T> in = load(x + k);
+#pragma GCC unroll 16
+            for (int l = 0; l < L; ++l) sums[l] += load(weights + std::min<int64_t>(l, last) * stride + k) * in;
+        }
+        transpose<T>(sums);
+        for (int l = 1; l < L; ++l) sums[0] += sums[l];
+        for (int64_t l = 0; l <= last; ++l) {
+            T sum = sums[0][l] + (start ? start[o + l] : T(0));
+            for (int64_t k = whole; k < depth; ++k) sum += weights[l * stride + k] * x[k];
+            store(at(y, o + l), splat(sum));
+        }
+    }
 }
 
 // w[o][i] += sum_r g[o][r] * x[r][i] for six outputs o and V vectors of inputs i of a block of rows.

@@ -105,6 +105,17 @@ def test_the_inverse_equals_the_plain_one(name, plainly):
         close(one, other, 1e-10)
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-4)])
+def test_a_single_row_whose_products_are_its_own(name, dtype, tolerance, plainly):
+    flow, x, context = make(name, dtype, rows=1)
+    with torch.no_grad():
+        context = flow._embed(context, x.shape[:-1])
+        for way in (flow.bijection.forward_and_ladj, flow.bijection.inverse_and_ladj):
+            for found, expected in zip(way(x, context), plainly(way, x, context), strict=True):
+                close(found, expected, tolerance)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 129])
 def test_any_number_of_rows(rows, plainly):
     flow, x, context = make("nsf conditional", rows=rows)

@@ -118,6 +118,7 @@ class _Description:
         self.hooked = self._hooked()
         # Asked for every step: in columns, over which `map` goes without Python between the entries.
         self.columns: list[tuple[Any, ...]] = list(zip(*self.facts, strict=True)) or [(), (), ()]
+        self.places_of_tensors: list[tuple[Any, ...]] = list(zip(*self.homes, strict=True)) or [(), ()]
         self.versions = list(map(_VERSION, self.buffers))
 
     def holds(self, layers: list[Bijection]) -> bool:
@@ -134,7 +135,7 @@ class _Description:
         return any(self.hooks) or any(map(contains, self.places, repeat("forward")))
 
     def tensors(self) -> list[Tensor]:
-        return list(map(getitem, *zip(*self.homes, strict=True)))
+        return list(map(getitem, *self.places_of_tensors))
 
     def _step(self, layer: Bijection, features: int) -> Step:
         self._watch(layer)

@@ -88,10 +88,23 @@ class Program:
         self._alive: list[Any] = []  # ctypes does not keep alive what a pointer points to
         self._steps = (_NativeStep * len(steps))(*map(self._step, steps))
         self._numbers = [_tensors_of(step) for step in steps]
+        self._sums, self._first = array("Q"), len(steps)
 
     def first(self, wanted: Sequence[int]) -> int:
         """Find the first step that has a tensor whose gradient is wanted."""
         return next((s for s, numbers in enumerate(self._numbers) if any(wanted[n] for n in numbers)), len(self._steps))
+
+    def start_of(self, sums: Sequence[Tensor | None]) -> tuple[int, int] | None:
+        """Find the first step with a gradient, and an array of the gradients' addresses, valid until the next call.
+
+        None where one is not contiguous. Asked at every step, mostly for the same gradients as before.
+        """
+        addresses = _addresses(sums)
+        if addresses != self._sums:
+            if not all(part.is_contiguous() for part in sums if part is not None):
+                return None
+            self._sums, self._first = addresses, self.first(addresses)
+        return self._first, self._sums.buffer_info()[0]
 
     def call(self, name: str, rows: int, tensors: Sequence[Tensor], *others: Tensor | None, **settings: Any) -> Any:
         """Call a native function with this program; ``settings`` are further fields of the structure."""
@@ -244,12 +257,11 @@ def normal_loss(
         return None
     others = [None if tensor is None else in_memory(tensor) for tensor in (x, context, weight)]
     sums = [tensor.grad if tensor.requires_grad else None for tensor in tensors]
-    addresses = _addresses(sums)
-    if not all(map(_IS_CONTIGUOUS, [part for part in sums if part is not None])):
+    start = program.start_of(sums)
+    if start is None:
         return None
-    first = program.first(addresses)
-    name, gradients = f"chain_normal_loss{SUFFIX[x.dtype]}", addresses.buffer_info()[0]
-    return x.new_tensor(program.call(name, len(x), tensors, *others, first=first, gradients=gradients))
+    name = f"chain_normal_loss{SUFFIX[x.dtype]}"
+    return x.new_tensor(program.call(name, len(x), tensors, *others, first=start[0], gradients=start[1]))
 
 
 def _fits(program: Program, x: Tensor, context: Tensor | None, tensors: Sequence[Tensor]) -> bool:
