@@ -3,9 +3,9 @@
     python benchmarks/gpu.py                  # needs a CUDA device and Triton; keeps results/gpu.json
     python benchmarks/gpu.py --seconds 0.05   # does everything work? figures mean nothing, and are not kept
 
-First every kernel is compared with the plain version in float64, on a million elements each; a failure ends the run.
-Then no training step may wait for the device, by torch's own detector. Then the spline and training steps
-(`speed_rows.py`) are timed: medians over some seconds, waiting for the device before and after a handful of calls.
+First every kernel is compared with the plain version in float64, on a million elements each (a tenth for mixtures);
+a failure ends the run. Then no training step may wait for the device, by torch's own detector. Then maps and training
+steps (`speed_rows.py`) are timed: medians over some seconds, waiting for the device before and after a few calls.
 """
 
 import argparse
@@ -28,8 +28,10 @@ from bijecta.functional import (
     quadratic_spline_params,
     rational_quadratic,
     rational_quadratic_params,
+    sigmoidal,
 )
-from bijecta.functional.kernels import spline as choice
+from bijecta.functional.gaussianization import gaussianise
+from bijecta.functional.kernels import mixture, spline
 from bijecta.functional.kernels.dispatch import triton_status
 from bijecta.training import Batch, TrainingStep
 from machine import keep, print_table
@@ -39,12 +41,12 @@ from speed_rows import RATE, ROWS
 MODELS = ("realnvp2", "realnvp20", "nsf2", "nsf20", "maf43", "nsfar20", "nsfpaper")
 SIZES = (5_120, 102_400, 2_048_000)  # elements: 512 rows of 10, and what fills a card
 TOGETHER = 10  # calls between two waits
-KERNEL = "_FusedSplineBackward"  # what autograd calls it
+KERNELS = ("_FusedSplineBackward", "_FusedMixtureBackward")  # what autograd calls them
 
 Result = dict[str, object]
-Spline = Callable[..., tuple[Tensor, Tensor]]
+Map = Callable[..., tuple[Tensor, Tensor]]
 
-SPLINES: list[tuple[Spline, Callable[[int], int], dict[str, bool]]] = [
+SPLINES: list[tuple[Map, Callable[[int], int], dict[str, bool]]] = [
     *(
         (rational_quadratic, partial(rational_quadratic_params, circular=circular), {"circular": circular})
         for circular in (False, True)
@@ -53,12 +55,17 @@ SPLINES: list[tuple[Spline, Callable[[int], int], dict[str, bool]]] = [
     (quadratic_spline, quadratic_spline_params, {}),
     (cubic_spline, cubic_spline_params, {}),
 ]
+# Of eight components, with their numbers of parameters.
+MIXTURES: list[tuple[Map, int, dict[str, int]]] = [(gaussianise, 24, {}), (sigmoidal, 25, {"components": 8})]
 
 
 @contextmanager
 def plain() -> Iterator[None]:
     """Switch the kernels off."""
-    with patch.object(choice, "can_run_on_gpu", return_value=False):
+    with (
+        patch.object(spline, "can_run_on_gpu", return_value=False),
+        patch.object(mixture, "can_run_on_gpu", return_value=False),
+    ):
         yield
 
 
@@ -71,29 +78,39 @@ def draw(count: int, parameters: int, *, dtype: torch.dtype, device: torch.devic
     return x.to(device), params.to(device)
 
 
-def outcome(spline: Spline, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def outcome(call: Map, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, ladj, and the gradients of a sum of both with respect to x and params, side by side."""
     x, params = x.detach().requires_grad_(), params.detach().requires_grad_()
-    y, ladj = spline(x, params)
+    y, ladj = call(x, params)
     gradients = torch.autograd.grad(y.sum() + ladj.sum(), (x, params))
     return y.detach(), ladj.detach(), torch.cat([gradients[0][..., None], gradients[1]], -1)
 
 
 def check(count: int, device: torch.device) -> list[Result]:
-    """Compare every kernel with the plain version in float64; raise if one is wrong."""
+    """Compare every kernel of a spline with the plain version in float64; raise if one is wrong."""
     return [
-        _check(spline, *draw(count, parameters(bins), dtype=dtype, device=device), inverse=inverse, **settings)
+        _check(curve, *draw(count, parameters(bins), dtype=dtype, device=device), inverse=inverse, **settings)
         for dtype in (torch.float32, torch.float64)
         for bins in (1, 8, 16)
-        for spline, parameters, settings in SPLINES
+        for curve, parameters, settings in SPLINES
         for inverse in (False, True)
     ]
 
 
-def _check(spline: Spline, x: Tensor, params: Tensor, **settings: bool) -> Result:
-    name = f"{spline.__name__}, {str(x.dtype).removeprefix('torch.')}, {params.shape[-1]} parameters, {settings}"
-    call = partial(spline, **settings)
-    if type(call(x, params.requires_grad_())[0].grad_fn).__name__ != KERNEL:
+def check_mixtures(count: int, device: torch.device) -> list[Result]:
+    """Do the same for the maps by mixtures."""
+    return [
+        _check(curve, *draw(count, parameters, dtype=dtype, device=device), inverse=inverse, **settings)
+        for dtype in (torch.float32, torch.float64)
+        for curve, parameters, settings in MIXTURES
+        for inverse in (False, True)
+    ]
+
+
+def _check(curve: Map, x: Tensor, params: Tensor, **settings: int) -> Result:
+    name = f"{curve.__name__}, {str(x.dtype).removeprefix('torch.')}, {params.shape[-1]} parameters, {settings}"
+    call = partial(curve, **settings)
+    if type(call(x, params.requires_grad_())[0].grad_fn).__name__ not in KERNELS:
         raise RuntimeError(f"The kernel was not used: {triton_status(x.device)}.")
     found = outcome(call, x, params)
     with plain():
@@ -127,22 +144,21 @@ def check_waiting(model: str, device: torch.device, *, compiled: bool = False) -
         torch.cuda.set_sync_debug_mode("default")
 
 
-def time_spline(count: int, device: torch.device, seconds: float) -> Iterator[Result]:
-    """Time the map without and with its gradient: by the kernel, plainly, and plainly compiled."""
-    x, params = draw(count, rational_quadratic_params(8), dtype=torch.float32, device=device)
-    compiled = torch.compile(rational_quadratic, fullgraph=True)
-    for work in ("forward", "forward and backward"):
-        params.requires_grad_(work != "forward")
+def time_maps(count: int, device: torch.device, seconds: float) -> Iterator[Result]:
+    """Time maps without and with their gradients: by the kernel, plainly, and plainly compiled."""
+    for curve, parameters, settings in [(rational_quadratic, rational_quadratic_params(8), {}), *MIXTURES]:
+        x, params = draw(count, parameters, dtype=torch.float32, device=device)
+        compiled = torch.compile(curve, fullgraph=True)
+        for work in ("forward", "forward and backward"):
+            params.requires_grad_(work != "forward")
+            calls = (partial(_call, each, x, params, **settings) for each in (curve, compiled))
+            yield {"what": f"{curve.__name__}, {count} elements, {work}", **_three(*calls, device, seconds)}
 
-        def call(spline: Spline = rational_quadratic) -> None:
-            y, ladj = spline(x, params)
-            if params.requires_grad:
-                torch.autograd.grad(y.sum() + ladj.sum(), params)
 
-        yield {
-            "what": f"spline, {count} elements, {work}",
-            **_three(call, lambda: call(compiled), device, seconds),
-        }
+def _call(curve: Map, x: Tensor, params: Tensor, **settings: int) -> None:
+    y, ladj = curve(x, params, **settings)
+    if params.requires_grad:
+        torch.autograd.grad(y.sum() + ladj.sum(), params)
 
 
 def time_step(model: str, device: torch.device, seconds: float) -> Result:
@@ -201,12 +217,12 @@ def main() -> None:
     device = torch.device("cuda")
     if not torch.cuda.is_available():
         raise SystemExit("No CUDA device here: torch.cuda.is_available() is False.")
-    checked = check(1_000_000, device)
+    checked = [*check(1_000_000, device), *check_mixtures(100_000, device)]
     print_table(checked)
     for model in MODELS:
         check_waiting(model, device)
         check_waiting(model, device, compiled=True)
-    timed = [row for count in SIZES for row in time_spline(count, device, seconds)]
+    timed = [row for count in SIZES for row in time_maps(count, device, seconds)]
     timed += [time_step(model, device, seconds) for model in MODELS]
     print_table(timed)
     if seconds >= 1:

@@ -15,16 +15,18 @@ PROBE = """
 import json
 import torch
 import gpu
-from bijecta.functional.kernels import spline as choice, triton_spline
+from bijecta.functional.kernels import mixture, spline, triton_mixture, triton_spline
 
 torch.set_num_threads(1)
 device = torch.device("cpu")
-choice.can_run_natively, choice.can_run_on_gpu = (lambda *_: False), (lambda *_: True)
+for choice in (spline, mixture):
+    choice.can_run_natively, choice.can_run_on_gpu = (lambda *_: False), (lambda *_: True)
 triton_spline.TILE, triton_spline.ROWS = 2**15, 2**12
+triton_mixture.TILE, triton_mixture.ROWS = 2**18, 2**12
 torch.compile = lambda function, **_: function  # its own tests take minutes
 gpu.TOGETHER = 1
-checked = gpu.check(1000, device)
-timed = [*gpu.time_spline(300, device, 0.0), gpu.time_step("nsf2", device, 0.0)]
+checked = [*gpu.check(1000, device), *gpu.check_mixtures(300, device)]
+timed = [*gpu.time_maps(300, device, 0.0), gpu.time_step("nsf2", device, 0.0)]
 real = triton_spline.gradient
 
 def wrong(*given):
@@ -46,10 +48,13 @@ def test_the_parts_run_and_a_wrong_kernel_is_found():
     child = subprocess.run(command, cwd=BENCHMARKS, env=environment, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr[-5000:]
     checked, timed, error = json.loads(child.stdout)
-    assert len(checked) == 60
+    assert len(checked) == 60 + 8
     assert [row["what"] for row in timed] == [
-        "spline, 300 elements, forward",
-        "spline, 300 elements, forward and backward",
+        *(
+            f"{name}, 300 elements, {work}"
+            for name in ("rational_quadratic", "gaussianise", "sigmoidal")
+            for work in ("forward", "forward and backward")
+        ),
         "training step, nsf2, 256 rows",
     ]
     assert all(row[name] > 0 for row in timed for name in ("kernel_ms", "plain_ms", "compiled_ms"))

@@ -48,7 +48,7 @@ def test_kernels_are_the_plain_version_on_a_gpu():
     run_cases("slow or not slow", TRITON_INTERPRET="0")
 
 
-COMPILE = """
+CARD = """
 import sys, torch, triton
 from triton.backends.compiler import GPUTarget
 from bijecta.functional.kernels import SplineSettings
@@ -63,7 +63,10 @@ class Card:
         return 0
     def get_current_stream(self, device):
         return 0
-
+"""
+COMPILE = (
+    CARD
+    + """
 triton.runtime.driver.set_active(Card())
 for kind, dtype, bins, parameters, circular, inverse, rows in eval(sys.argv[2]):
     constants = _constants(kind, SplineSettings(bins, 5.0, circular, inverse, 1e-3, 1e-3), parameters)
@@ -75,6 +78,7 @@ for kind, dtype, bins, parameters, circular, inverse, rows in eval(sys.argv[2]):
         gradient_tile.warmup(elements, x, g_ladj, x, params, constants, **settings)
         print("compiled")
 """
+)
 
 
 @needs_triton
@@ -113,6 +117,43 @@ def test_kernels_compile_for_cards_that_are_not_here(card, cases, tmp_path):
     assert len(list(tmp_path.rglob(f"*.{binary}"))) == 4 * len(cases)
 
 
+COMPILE_MIXTURES = (
+    CARD
+    + """
+from bijecta.functional.kernels import MixtureSettings
+from bijecta.functional.kernels.triton_mixture import _constants
+from bijecta.functional.kernels.triton_mixture_tiles import Elements, gradient_tile, map_tile
+
+triton.runtime.driver.set_active(Card())
+for dtype, kind, inverse in eval(sys.argv[2]):
+    constants = _constants(MixtureSettings(kind, 6, 5.0, 3.0, 1e-3, inverse), dtype)
+    x, params = torch.zeros(300, dtype=dtype), torch.zeros(300, 18 + constants.shifts, dtype=dtype)
+    elements = Elements(x, params, 300, 300)
+    map_tile.warmup(elements, x, x, constants, grid=(1,), enable_fp_fusion=True)
+    gradient_tile.warmup(elements, x, None, x, params, constants, grid=(1,), enable_fp_fusion=True)
+"""
+)
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("card", "cases"),
+    [
+        (("cuda", 90, 32), [(torch.float32, "normal", True)]),
+        pytest.param(
+            ("cuda", 80, 32),
+            [(torch.float32, "logistic", False), (torch.float64, "normal", False)],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("hip", "gfx942", 64), [(torch.float64, "logistic", True)], marks=pytest.mark.slow),
+    ],
+    ids=["H100", "A100", "MI300"],
+)
+def test_mixtures_compile_for_cards_that_are_not_here(card, cases, tmp_path):
+    run("-W", "error", "-c", COMPILE_MIXTURES, repr(card), repr(cases), TRITON_CACHE_DIR=str(tmp_path))
+    assert len([*tmp_path.rglob("*.cubin"), *tmp_path.rglob("*.hsaco")]) == 2 * len(cases)
+
+
 def test_without_triton_nothing_is_missing():
     run(
         "-c",
@@ -120,7 +161,7 @@ def test_without_triton_nothing_is_missing():
         "sys.modules['triton'] = None\n"
         "import torch\n"
         "from bijecta.functional import rational_quadratic\n"
-        "from bijecta.functional.kernels import triton_spline, triton_tiles\n"
+        "from bijecta.functional.kernels import triton_mixture, triton_spline, triton_tiles\n"
         "assert triton_tiles.triton is None\n"
         "rational_quadratic(torch.zeros(3), torch.zeros(3, 23))\n",
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from bijecta.functional.kernels.dispatch import can_run_natively
+from bijecta.functional.kernels.dispatch import can_run_natively, can_run_on_gpu
 from bijecta.functional.kernels.library import SUFFIX, call, in_memory
 from bijecta.functional.kernels.plainly import differentiate_plainly
 
@@ -33,6 +33,17 @@ class MixtureSettings(NamedTuple):
 
 Pair: TypeAlias = tuple[Tensor, Tensor]
 Mixture: TypeAlias = Callable[[Tensor, Tensor, MixtureSettings], Pair]
+Upstream: TypeAlias = tuple[Tensor | None, ...]
+
+
+class Kernels(NamedTuple):
+    """The map on one kind of device, and what pulls gradients of (y, ladj) back to (x, params).
+
+    The map falls back to the plain version, which is its last argument; the gradient takes the x of the forward map.
+    """
+
+    map: Callable[[Tensor, Tensor, MixtureSettings, Mixture], Pair]
+    differentiate: Callable[[Tensor, Tensor, MixtureSettings, Upstream], Pair]
 
 
 def map_by_mixture(plain: Mixture, x: Tensor, params: Tensor, settings: MixtureSettings) -> Pair:
@@ -61,18 +72,28 @@ def map_by_mixture(plain: Mixture, x: Tensor, params: Tensor, settings: MixtureS
         >>> y.abs().max() < 1e-6, ladj.abs().max() < 1e-6
         (tensor(True), tensor(True))
     """
-    if not can_run_natively(x, params) or not _fits(params, settings):
+    kernels = _choose(x, params, settings)
+    if kernels is None:
         return plain(x, params, settings)
     shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
     x, params = x.expand(shape), _one_row_per_element_or_shared(params, shape)
     if torch.is_grad_enabled() and (x.requires_grad or params.requires_grad):
-        y, ladj = _FusedMixture.apply(x, params, settings, plain)
+        y, ladj = _FusedMixture.apply(x, params, settings, plain, kernels)
         return y, ladj
-    return _map(x, params, settings, plain)
+    return kernels.map(x, params, settings, plain)
 
 
-def _fits(params: Tensor, settings: MixtureSettings) -> bool:
-    return params.shape[-1] == 3 * settings.components + (settings.kind == "logistic") and settings.components > 0
+def _choose(x: Tensor, params: Tensor, settings: MixtureSettings) -> Kernels | None:
+    size = 3 * settings.components + (settings.kind == "logistic")
+    if settings.components < 1 or params.shape[-1] != size:
+        return None
+    if can_run_natively(x, params):
+        return Kernels(_map, _differentiate)
+    if can_run_on_gpu(x, params):
+        from bijecta.functional.kernels import triton_mixture  # importing Triton takes a while
+
+        return Kernels(triton_mixture.mixture, triton_mixture.gradient)
+    return None
 
 
 def _one_row_per_element_or_shared(params: Tensor, shape: torch.Size) -> Tensor:
@@ -87,11 +108,13 @@ def _one_row_per_element_or_shared(params: Tensor, shape: torch.Size) -> Tensor:
 
 class _FusedMixture(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, params: Tensor, settings: MixtureSettings, plain: Mixture) -> Pair:
-        y, ladj = _map(x, params, settings, plain)
+    def forward(
+        ctx: Any, x: Tensor, params: Tensor, settings: MixtureSettings, plain: Mixture, kernels: Kernels
+    ) -> Pair:
+        y, ladj = kernels.map(x, params, settings, plain)
         # With the root there is nothing left to search for.
         ctx.save_for_backward(x, params, y if settings.inverse else None)
-        ctx.settings, ctx.plain = settings, plain
+        ctx.settings, ctx.plain, ctx.kernels = settings, plain, kernels
         ctx.set_materialize_grads(False)
         return y, ladj
 
@@ -100,8 +123,9 @@ class _FusedMixture(torch.autograd.Function):
         x, params, root = ctx.saved_tensors
         if torch.is_grad_enabled():
             plain = partial(ctx.plain, settings=ctx.settings)
-            return *differentiate_plainly(plain, (x, params), ctx.needs_input_grad[:2], gradients), None, None
-        return *_differentiate(x if root is None else root, params, ctx.settings, gradients), None, None
+            return *differentiate_plainly(plain, (x, params), ctx.needs_input_grad[:2], gradients), None, None, None
+        place = x if root is None else root
+        return *ctx.kernels.differentiate(place, params, ctx.settings, gradients), None, None, None
 
 
 # --- the boundary to native code ---------------------------------------------------------------------------------
@@ -132,7 +156,7 @@ def _map(x: Tensor, params: Tensor, settings: MixtureSettings, plain: Mixture) -
     return y, ladj
 
 
-def _differentiate(x: Tensor, params: Tensor, settings: MixtureSettings, gradients: tuple[Tensor | None, ...]) -> Pair:
+def _differentiate(x: Tensor, params: Tensor, settings: MixtureSettings, gradients: Upstream) -> Pair:
     x, params = in_memory(x), in_memory(params)
     g_y, g_ladj = (None if gradient is None else in_memory(gradient) for gradient in gradients)
     rows = params.shape[:-1].numel()

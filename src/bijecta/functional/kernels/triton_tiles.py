@@ -272,7 +272,12 @@ def _tanh(u: tl.tensor) -> Any:
     """Return tanh and its derivative, 1 - tanh^2 without the subtraction."""
     e = tl.exp(-2 * tl.abs(u))
     value = (1 - e) / (1 + e)
-    return tl.where(u < 0, -value, value), 4 * e / ((1 + e) * (1 + e))
+    value = tl.where(u < 0, -value, value)
+    if u.dtype == tl.float32:
+        # 1 - e has lost digits; four terms of the continued fraction are off by 3e-8 at most.
+        s = u * u
+        value = tl.where(s < 0.81, u * (945 + s * (105 + s)) / (945 + s * (420 + 15 * s)), value)
+    return value, 4 * e / ((1 + e) * (1 + e))
 
 
 @jit
