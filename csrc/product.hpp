@@ -141,7 +141,10 @@ template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, con
 #pragma GCC unroll 8
     for (int o = 0; o < panel; ++o)
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) sum[o][v] = load(w + o * stride + v * L);
+        for (int v = 0; v < V; ++v) {
+            sum[o][v] = load(w + o * stride + v * L);
+            __builtin_prefetch(w + (panel + o) * stride + v * L, 1);  // the next panel's: they come from a farther cache
+        }
     for (int r = 0; r < tile_rows; ++r) {
         Vec<T> in[V];
 #pragma GCC unroll 8
