@@ -19,6 +19,8 @@ struct Layer {
 
 enum class Direction { forward, inverse, gradient };
 
+constexpr int64_t few = 4;  // inputs, up to which sums over rows are faster one by one
+
 // A layer, with what is computed once per call. Masked or permuted weights are copied into order; others are read in place.
 template <class T> struct PackedLayer {
     const Layer* layer;
@@ -97,6 +99,11 @@ template <class T> struct PackedLayer {
     void add_gradient(const T* x, const T* g_y, T* x_blocks, T* sums, bool with_bias = true) const {
         constexpr int L = Vector<T>::lanes, V = vectors_at_once;
         if (!layer->weight_gradient && !layer->bias_gradient) return;
+        if (with_bias) add_dot_products<T>(out, g_y, nullptr, 1, sums + round_up(out, panel) * stride);
+        if (in <= few) {
+            for (int64_t k = 0; k < in; ++k) add_dot_products<T>(out, g_y, at(x, k), stride, sums + k);
+            return;
+        }
         to_blocks<T>(x, in, x_blocks);
         // A block of inputs stays in the innermost cache while all outputs that see it pass by.
         for (int64_t begin = 0; begin < in; begin += V * L, x_blocks += V * L * tile_rows) {
@@ -109,13 +116,6 @@ template <class T> struct PackedLayer {
                     for (int64_t k = 0; begin + k < depth[p]; k += L) add_outer_products<T, 1>(g, x_blocks + k, stride, w + k);
                 }
             }
-        }
-        if (!with_bias) return;
-        T* bias_sums = sums + round_up(out, panel) * stride;
-        for (int64_t o = 0; o < out; ++o) {
-            Vec<T> sum{};
-            for (int r = 0; r < tile_rows; r += L) sum += load(g_y + o * tile_rows + r);
-            for (int l = 0; l < L; ++l) bias_sums[o] += sum[l];
         }
     }
 

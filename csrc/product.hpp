@@ -162,6 +162,25 @@ template <class T, int V> BIJECTA_INLINE void add_outer_products(const T* g, con
         for (int v = 0; v < V; ++v) store(w + o * stride + v * L, sum[o][v]);
 }
 
+// w[o * stride] += sum_r g[o][r] * x[r] for any number of outputs o and one input; no x is ones. The sums of as many outputs
+// as a vector has lanes are added up together.
+template <class T> inline void add_dot_products(int64_t outputs, const T* g, const T* x, int64_t stride, T* w) {
+    constexpr int L = Vector<T>::lanes;
+    for (int64_t o = 0; o < outputs; o += L) {
+        const int count = int(std::min<int64_t>(L, outputs - o));
+        Vec<T> sums[L]{};
+        for (int l = 0; l < count; ++l) {
+            for (int r = 0; r < tile_rows; r += L) {
+                const Vec<T> gradient = load(g + (o + l) * tile_rows + r);
+                sums[l] += x ? gradient * load(x + r) : gradient;
+            }
+        }
+        transpose<T>(sums);
+        for (int l = 1; l < L; ++l) sums[0] += sums[l];
+        for (int l = 0; l < count; ++l) w[(o + l) * stride] += sums[0][l];
+    }
+}
+
 // A tile row by row, in blocks of so many features that a product takes at once: rows one behind the other would be as far
 // apart as the features are many, and fall into few places of a cache. Features up to the next vector are zero.
 template <class T> inline void to_blocks(const T* tile, int64_t features, T* blocks) {
