@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One torch thread per test worker: two workers on two cores do not fight.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-slow check lint types floors check-native bench bench-speed bench-practice bench-events bench-inference docs clean
+.PHONY: help demo test test-slow check lint types floors check-native bench bench-exactness bench-practice bench-events bench-inference docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,15 +36,16 @@ check-native: .venv/.dev ## run the native kernels under the address and undefin
 	BIJECTA_NATIVE=build/sanitized LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/functional/kernels tests/bijections/test_native.py --ignore-glob "*/test_triton.py" --ignore-glob "*/test_build.py"
 
-bench: .venv/.dev ## measure quality and speed, write benchmarks/results and the README table (quarter of an hour, quiet machine)
+bench: .venv/.dev .venv-bench/.ready ## measure what the README shows: speed against other libraries, densities of toy sets (half an hour, quiet machine)
+	.venv-bench/bin/python benchmarks/speed.py
 	$(BIN)/python benchmarks/toys.py
-	$(BIN)/python benchmarks/round_trip.py
-	$(BIN)/python benchmarks/signed_weights.py
-	$(BIN)/python benchmarks/numpy_vs_torch.py
 	$(BIN)/python benchmarks/update_readme.py
 
-bench-speed: .venv-bench/.ready ## time against other libraries (about 20 minutes, quiet machine)
-	.venv-bench/bin/python benchmarks/speed.py
+bench-exactness: .venv/.dev ## round trips, kernels in float32, signed weights, NumPy beside PyTorch (quarter of an hour)
+	$(BIN)/python benchmarks/round_trip.py
+	$(BIN)/python benchmarks/kernel_errors.py
+	$(BIN)/python benchmarks/signed_weights.py
+	$(BIN)/python benchmarks/numpy_vs_torch.py
 
 bench-practice: .venv/.dev ## anomalies, simulation-based inference, mixed tables, streams (about an hour, quiet machine; needs ../shared/data)
 	$(BIN)/python benchmarks/anomaly.py

@@ -12,6 +12,7 @@ import torch
 from bijecta import __version__
 from bijecta.cli.console import show_json, show_table
 from bijecta.functional import kernels
+from bijecta.functional.kernels.dispatch import triton_status
 
 OPTIONAL = {
     "pyarrow": ("data", "CSV and Parquet files"),
@@ -65,6 +66,7 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "kernels": kernels.status(),
+        "gpu kernels": triton_status(torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")),
         "folder": f"{Path.cwd()} ({'writable' if os.access(Path.cwd(), os.W_OK) else 'NOT writable: use --out'})",
     }
 
