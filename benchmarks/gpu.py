@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bijecta.functional import (
+    bounded_affine,
     cubic_spline,
     cubic_spline_params,
     linear_spline,
@@ -31,7 +32,7 @@ from bijecta.functional import (
     sigmoidal,
 )
 from bijecta.functional.gaussianization import gaussianise
-from bijecta.functional.kernels import mixture, spline
+from bijecta.functional.kernels import affine, mixture, spline
 from bijecta.functional.kernels.dispatch import triton_status
 from bijecta.training import Batch, TrainingStep
 from machine import keep, print_table
@@ -41,7 +42,7 @@ from speed_rows import RATE, ROWS
 MODELS = ("realnvp2", "realnvp20", "nsf2", "nsf20", "maf43", "nsfar20", "nsfpaper")
 SIZES = (5_120, 102_400, 2_048_000)  # elements: 512 rows of 10, and what fills a card
 TOGETHER = 10  # calls between two waits
-KERNELS = ("_FusedSplineBackward", "_FusedMixtureBackward")  # what autograd calls them
+KERNELS = ("_FusedBackward", "_FusedMixtureBackward")  # what autograd calls them
 
 Result = dict[str, object]
 Map = Callable[..., tuple[Tensor, Tensor]]
@@ -55,6 +56,7 @@ SPLINES: list[tuple[Map, Callable[[int], int], dict[str, bool]]] = [
     (quadratic_spline, quadratic_spline_params, {}),
     (cubic_spline, cubic_spline_params, {}),
 ]
+AFFINE: tuple[Map, int, dict[str, int]] = (bounded_affine, 2, {})
 # Of eight components, with their numbers of parameters.
 MIXTURES: list[tuple[Map, int, dict[str, int]]] = [(gaussianise, 24, {}), (sigmoidal, 25, {"components": 8})]
 
@@ -63,6 +65,7 @@ MIXTURES: list[tuple[Map, int, dict[str, int]]] = [(gaussianise, 24, {}), (sigmo
 def plain() -> Iterator[None]:
     """Switch the kernels off."""
     with (
+        patch.object(affine, "can_run_on_gpu", return_value=False),
         patch.object(spline, "can_run_on_gpu", return_value=False),
         patch.object(mixture, "can_run_on_gpu", return_value=False),
     ):
@@ -97,12 +100,12 @@ def check(count: int, device: torch.device) -> list[Result]:
     ]
 
 
-def check_mixtures(count: int, device: torch.device) -> list[Result]:
-    """Do the same for the maps by mixtures."""
+def check_others(count: int, device: torch.device) -> list[Result]:
+    """Do the same for the affine map and those by mixtures."""
     return [
         _check(curve, *draw(count, parameters, dtype=dtype, device=device), inverse=inverse, **settings)
         for dtype in (torch.float32, torch.float64)
-        for curve, parameters, settings in MIXTURES
+        for curve, parameters, settings in [AFFINE, *MIXTURES]
         for inverse in (False, True)
     ]
 
@@ -146,7 +149,7 @@ def check_waiting(model: str, device: torch.device, *, compiled: bool = False) -
 
 def time_maps(count: int, device: torch.device, seconds: float) -> Iterator[Result]:
     """Time maps without and with their gradients: by the kernel, plainly, and plainly compiled."""
-    for curve, parameters, settings in [(rational_quadratic, rational_quadratic_params(8), {}), *MIXTURES]:
+    for curve, parameters, settings in [(rational_quadratic, rational_quadratic_params(8), {}), AFFINE, *MIXTURES]:
         x, params = draw(count, parameters, dtype=torch.float32, device=device)
         compiled = torch.compile(curve, fullgraph=True)
         for work in ("forward", "forward and backward"):
@@ -217,7 +220,7 @@ def main() -> None:
     device = torch.device("cuda")
     if not torch.cuda.is_available():
         raise SystemExit("No CUDA device here: torch.cuda.is_available() is False.")
-    checked = [*check(1_000_000, device), *check_mixtures(100_000, device)]
+    checked = [*check(1_000_000, device), *check_others(100_000, device)]
     print_table(checked)
     for model in MODELS:
         check_waiting(model, device)

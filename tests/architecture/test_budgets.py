@@ -51,7 +51,7 @@ def test_the_lower_floors_stay_small():
     """Lines of code: documentation is not what makes a package hard to hold in mind."""
     floors = {path: lines_of_code(path) for path in TREES if path.startswith(FLOORS_0_TO_5)}
     kernels = sum(count for path, count in floors.items() if path.startswith(KERNELS))
-    assert kernels <= 1700
+    assert kernels <= 1800
     assert sum(floors.values()) - kernels <= 8500
 
 

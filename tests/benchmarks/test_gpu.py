@@ -15,17 +15,17 @@ PROBE = """
 import json
 import torch
 import gpu
-from bijecta.functional.kernels import mixture, spline, triton_mixture, triton_spline
+from bijecta.functional.kernels import affine, mixture, spline, triton_mixture, triton_spline
 
 torch.set_num_threads(1)
 device = torch.device("cpu")
-for choice in (spline, mixture):
+for choice in (affine, spline, mixture):
     choice.can_run_natively, choice.can_run_on_gpu = (lambda *_: False), (lambda *_: True)
 triton_spline.TILE, triton_spline.ROWS = 2**15, 2**12
 triton_mixture.TILE, triton_mixture.ROWS = 2**18, 2**12
 torch.compile = lambda function, **_: function  # its own tests take minutes
 gpu.TOGETHER = 1
-checked = [*gpu.check(1000, device), *gpu.check_mixtures(300, device)]
+checked = [*gpu.check(1000, device), *gpu.check_others(300, device)]
 timed = [*gpu.time_maps(300, device, 0.0), gpu.time_step("nsf2", device, 0.0)]
 real = triton_spline.gradient
 
@@ -48,11 +48,11 @@ def test_the_parts_run_and_a_wrong_kernel_is_found():
     child = subprocess.run(command, cwd=BENCHMARKS, env=environment, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr[-5000:]
     checked, timed, error = json.loads(child.stdout)
-    assert len(checked) == 60 + 8
+    assert len(checked) == 60 + 4 + 8
     assert [row["what"] for row in timed] == [
         *(
             f"{name}, 300 elements, {work}"
-            for name in ("rational_quadratic", "gaussianise", "sigmoidal")
+            for name in ("rational_quadratic", "bounded_affine", "gaussianise", "sigmoidal")
             for work in ("forward", "forward and backward")
         ),
         "training step, nsf2, 256 rows",

@@ -19,7 +19,7 @@ from bijecta.functional.polynomial import (
     quadratic_spline_params,
 )
 from bijecta.functional.rational_quadratic import rational_quadratic, rational_quadratic_params
-from bijecta.functional.scalar import affine, log_map, logit_map, soft_clip, wrap
+from bijecta.functional.scalar import affine, bounded_affine, log_map, logit_map, soft_clip, wrap
 from bijecta.functional.trace import jacobian_products, probed_norm, probed_trace, random_probes, unit_probes
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Solver",
     "affine",
     "bernstein",
+    "bounded_affine",
     "cubic_spline",
     "cubic_spline_params",
     "gauss_legendre",

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from bijecta.functional import kernels
+
 
 def soft_clip(a: Tensor, limit: float) -> Tensor:
     """Bound a number smoothly, leaving small numbers as they are.
@@ -53,6 +55,34 @@ def affine(x: Tensor, shift: Tensor, log_scale: Tensor, *, inverse: bool = False
     shift, log_scale = shift.to(x.dtype), log_scale.to(x.dtype)
     y = (x - shift) * torch.exp(-log_scale) if inverse else x * torch.exp(log_scale) + shift
     return y, (-log_scale if inverse else log_scale).expand_as(y)
+
+
+def bounded_affine(x: Tensor, params: Tensor, *, limit: float = 3.0, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Scale and shift numbers, with a bounded log-scale.
+
+    ``y = x exp(s) + b`` with ``s = soft_clip(a, limit)`` and ``ladj = s``.
+
+    Args:
+        x: numbers of shape (*B,).
+        params: the shift b and the raw log-scale a, of shape (*B, 2), broadcastable against x[..., None].
+        limit: bound on the log-scale.
+        inverse: undo the map instead.
+
+    Returns:
+        y and ladj, both of the broadcast shape (*B,).
+
+    Reference:
+        Behrmann et al., "Understanding and mitigating exploding inverses" (2021).
+
+    Example:
+        >>> bounded_affine(torch.tensor([1.0]), torch.tensor([3.0, 0.0]))[0]
+        tensor([4.])
+    """
+    return kernels.map_by_affine(_bounded_plain, x, params.to(x.dtype), kernels.AffineSettings(limit, inverse))
+
+
+def _bounded_plain(x: Tensor, params: Tensor, settings: kernels.AffineSettings) -> tuple[Tensor, Tensor]:
+    return affine(x, params[..., 0], soft_clip(params[..., 1], settings.limit), inverse=settings.inverse)
 
 
 def log_map(x: Tensor, lower: float | Tensor = 0.0, *, inverse: bool = False) -> tuple[Tensor, Tensor]:

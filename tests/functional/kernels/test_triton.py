@@ -154,6 +154,28 @@ def test_mixtures_compile_for_cards_that_are_not_here(card, cases, tmp_path):
     assert len([*tmp_path.rglob("*.cubin"), *tmp_path.rglob("*.hsaco")]) == 2 * len(cases)
 
 
+COMPILE_AFFINE = (
+    CARD
+    + """
+from bijecta.functional.kernels.triton_affine import Constants, Elements, gradient_tile, map_tile
+
+triton.runtime.driver.set_active(Card())
+for dtype, inverse in ((torch.float32, False), (torch.float64, True)):
+    x, params = torch.zeros(300, dtype=dtype), torch.zeros(300, 2, dtype=dtype)
+    elements, constants = Elements(x, params, 300), Constants(512, 3.0, inverse)
+    map_tile.warmup(elements, x, x, constants, grid=(1,), enable_fp_fusion=True)
+    gradient_tile.warmup(elements, x, None, x, params, constants, grid=(1,), enable_fp_fusion=True)
+"""
+)
+
+
+@needs_triton
+@pytest.mark.parametrize("card", [("cuda", 90, 32), ("hip", "gfx942", 64)], ids=["H100", "MI300"])
+def test_affine_maps_compile_for_cards_that_are_not_here(card, tmp_path):
+    run("-W", "error", "-c", COMPILE_AFFINE, repr(card), TRITON_CACHE_DIR=str(tmp_path))
+    assert len([*tmp_path.rglob("*.cubin"), *tmp_path.rglob("*.hsaco")]) == 4
+
+
 def test_without_triton_nothing_is_missing():
     run(
         "-c",
@@ -161,7 +183,7 @@ def test_without_triton_nothing_is_missing():
         "sys.modules['triton'] = None\n"
         "import torch\n"
         "from bijecta.functional import rational_quadratic\n"
-        "from bijecta.functional.kernels import triton_mixture, triton_spline, triton_tiles\n"
+        "from bijecta.functional.kernels import triton_affine, triton_mixture, triton_spline, triton_tiles\n"
         "assert triton_tiles.triton is None\n"
         "rational_quadratic(torch.zeros(3), torch.zeros(3, 23))\n",
     )

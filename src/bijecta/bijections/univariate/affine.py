@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bijecta.bijections.univariate.base import Univariate
-from bijecta.functional.scalar import affine, soft_clip
+from bijecta.functional.scalar import bounded_affine
 
 
 class AdditiveUnivariate(Univariate):
@@ -60,7 +60,7 @@ class AffineUnivariate(Univariate):
         self.limit = limit
 
     def forward_and_ladj(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return affine(x, params[..., 0], soft_clip(params[..., 1], self.limit))
+        return bounded_affine(x, params, limit=self.limit)
 
     def inverse_and_ladj(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return affine(z, params[..., 0], soft_clip(params[..., 1], self.limit), inverse=True)
+        return bounded_affine(z, params, limit=self.limit, inverse=True)

@@ -1,16 +1,16 @@
-"""The splines in one kernel each, as an operation of autograd that saves nothing but its inputs."""
+"""The splines in one kernel each."""
 
 import ctypes
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from bijecta.functional.kernels.dispatch import can_run_natively, can_run_on_gpu
+from bijecta.functional.kernels.fused import Kernels, Upstream, apply_kernels
 from bijecta.functional.kernels.library import SUFFIX, call, in_memory
-from bijecta.functional.kernels.plainly import differentiate_plainly
 
 MIN_BIN = 1e-3  # the smallest bin as a fraction of the domain, unless one asks for another
 
@@ -31,14 +31,6 @@ class SplineSettings(NamedTuple):
 
 Kind: TypeAlias = Literal["rational_quadratic", "linear_spline", "quadratic_spline", "cubic_spline"]
 Spline: TypeAlias = Callable[[Tensor, Tensor, SplineSettings], tuple[Tensor, Tensor]]
-Upstream: TypeAlias = tuple[Tensor | None, ...]
-
-
-class Kernels(NamedTuple):
-    """The spline on one kind of device, and what pulls gradients of (y, ladj) back to (x, params)."""
-
-    map: Spline
-    differentiate: Callable[[Tensor, Tensor, SplineSettings, Upstream], tuple[Tensor, Tensor]]
 
 
 def map_by_spline(
@@ -69,15 +61,7 @@ def map_by_spline(
         (tensor([0., 0., 0.]), tensor([0., 0., 0.]))
     """
     kernels = _choose(kind, x, params, settings)
-    if kernels is None:
-        return plain(x, params, settings)
-    if x.shape != params.shape[:-1]:
-        shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
-        x, params = x.expand(shape), params.expand(*shape, params.shape[-1])
-    if torch.is_grad_enabled() and (x.requires_grad or params.requires_grad):
-        y, ladj = _FusedSpline.apply(x, params, settings, plain, kernels)
-        return y, ladj
-    return kernels.map(x, params, settings)
+    return plain(x, params, settings) if kernels is None else apply_kernels(kernels, plain, x, params, settings)
 
 
 def _choose(kind: Kind, x: Tensor, params: Tensor, settings: SplineSettings) -> Kernels | None:
@@ -91,25 +75,6 @@ def _choose(kind: Kind, x: Tensor, params: Tensor, settings: SplineSettings) -> 
 
         return Kernels(partial(triton_spline.spline, kind), partial(triton_spline.gradient, kind))
     return None
-
-
-class _FusedSpline(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, params: Tensor, settings: SplineSettings, plain: Spline, kernels: Kernels
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, params)
-        ctx.settings, ctx.plain, ctx.kernels = settings, plain, kernels
-        ctx.set_materialize_grads(False)
-        return kernels.map(x, params, settings)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, params = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            plain = partial(ctx.plain, settings=ctx.settings)
-            return *differentiate_plainly(plain, (x, params), ctx.needs_input_grad[:2], gradients), None, None, None
-        return *ctx.kernels.differentiate(x, params, ctx.settings, gradients), None, None, None
 
 
 # --- the boundary to native code ---------------------------------------------------------------------------------

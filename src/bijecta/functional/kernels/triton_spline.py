@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bijecta.functional.kernels.fused import Upstream
 from bijecta.functional.kernels.library import in_memory
-from bijecta.functional.kernels.spline import Kind, SplineSettings, Upstream
+from bijecta.functional.kernels.spline import Kind, SplineSettings
 from bijecta.functional.kernels.triton_polynomial_tiles import (
     _lay_cubic,
     _lay_linear,
