@@ -13,7 +13,7 @@ from bijecta.training import FitConfig
 
 FROM_DATA = ("features", "context")
 # The seed is a setting of the whole run; the others are for runs without data, or make a run unrepeatable.
-NOT_OF_THE_LAB = ("seed", "steps_per_epoch", "max_seconds")
+NOT_OF_THE_LAB = ("seed", "steps_per_epoch", "max_seconds", "compile")
 
 
 @dataclass(frozen=True)
